@@ -1,0 +1,62 @@
+"""Common configurations: Garden's, with this package's fields beside them."""
+
+import dataclasses
+
+from official.core import config_definitions as cfg
+from official.modeling import hyperparams
+from official.vision.configs import common
+
+from official_ext.configs import optimization
+
+
+@dataclasses.dataclass
+class Cutout(hyperparams.Config):
+  """Configuration of `official_ext.ops.augment.Cutout`.
+
+  Attributes:
+    size: Side of the square hole in pixels.
+  """
+
+  size: int = 8
+
+
+@dataclasses.dataclass
+class Augmentation(common.Augmentation):
+  """Garden's one-of of augmentations, extended by `cutout`."""
+
+  cutout: Cutout = dataclasses.field(default_factory=Cutout)
+
+
+@dataclasses.dataclass
+class RuntimeConfig(cfg.RuntimeConfig):
+  """Garden's runtime config, by default of what the machine has.
+
+  Attributes:
+    num_gpus: Number of GPUs; -1 for all there are.
+    mixed_precision_dtype: 'float32', 'bfloat16' or 'float16'; None for the
+      fastest one that the device computes natively.
+    seed: Seed of the initial weights, and of the data where it has none.
+    deterministic: Whether to make every operation give the same bits each time,
+      or raise an error where it cannot.
+  """
+
+  num_gpus: int = -1
+  seed: int = 0
+  deterministic: bool = False
+
+
+@dataclasses.dataclass
+class TrainerConfig(cfg.TrainerConfig):
+  """Garden's trainer config, with a length in epochs.
+
+  `train_steps` and the intervals that are left as the experiment made them
+  follow from `epochs`, the batch size and the number of training images.
+
+  Attributes:
+    epochs: Passes over the training data.
+  """
+
+  epochs: float = 0
+  optimizer_config: optimization.OptimizationConfig = dataclasses.field(
+    default_factory=optimization.OptimizationConfig
+  )

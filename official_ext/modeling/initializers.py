@@ -1,0 +1,31 @@
+"""Kernel initialisers by name."""
+
+import tf_keras
+
+from official_ext.core.errors import UserError
+
+
+def get(name: str) -> tf_keras.initializers.Initializer:
+  """Returns a new kernel initialiser.
+
+  Args:
+    name: `torch_uniform` for PyTorch's default of convolution and dense
+      kernels, uniform in ±1/√fan_in: `kaiming_uniform_` with a = √5 in
+      `torch.nn.modules.conv._ConvNd.reset_parameters`. Its gain √(2 / (1 + 5))
+      makes the bound √3 · √(1/3) / √fan_in; Keras' `he_uniform` is √6 times
+      wider. Any other name is looked up in `tf_keras.initializers`.
+
+  Raises:
+    UserError: If nothing has that name.
+  """
+  if name == 'torch_uniform':
+    return tf_keras.initializers.VarianceScaling(
+      scale=1 / 3, mode='fan_in', distribution='uniform'
+    )
+  try:
+    return tf_keras.initializers.get(name)
+  except ValueError as error:
+    raise UserError(
+      f"kernel_initializer='{name}' is not known; use 'torch_uniform' or the "
+      "name of a Keras initialiser such as 'he_uniform'."
+    ) from error

@@ -1,0 +1,91 @@
+"""The learning rate and the optimizer against numbers computed elsewhere."""
+
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from official.core import exp_factory
+from official.modeling import optimization
+
+from official_ext import registry_imports  # noqa: F401
+from official_ext.modeling.optimization import lr_schedule, sgd
+
+REFERENCE = pathlib.Path(__file__).parent / 'data' / 'resnet9_reference.npz'
+
+
+def _factory():
+  params = exp_factory.get_exp_config('resnet9_cifar10')
+  return optimization.OptimizerFactory(params.trainer.optimizer_config)
+
+
+def test_learning_rate_equals_the_originals_at_every_step():
+  expected = np.load(REFERENCE)['dawn_learning_rate_steps_1_to_2328']
+  schedule = _factory().build_learning_rate()
+  rates = tf.map_fn(schedule, tf.range(2328), fn_output_signature=tf.float32)
+  np.testing.assert_allclose(rates, expected, rtol=0, atol=1e-7)
+
+
+def test_piecewise_linear_with_a_flat_tail():
+  epochs, values = [0, 2, 8, 10], [0, 1.0, 0.1, 0.1]
+  schedule = lr_schedule.PiecewiseLinear(epochs, values, steps_per_epoch=5)
+  steps = np.arange(70)
+  expected = np.interp((steps + 1) / 5, epochs, values)
+  rates = [schedule(step).numpy() for step in steps]
+  np.testing.assert_allclose(rates, expected, rtol=0, atol=1e-7)
+  again = lr_schedule.PiecewiseLinear.from_config(schedule.get_config())
+  assert again(7) == schedule(7)
+
+
+@pytest.mark.parametrize('nesterov', [True, False])
+def test_momentum_0_9_is_the_originals_momentum_0_9(nesterov):
+  """The seed's open question, for constant and changing learning rates.
+
+  The original's `nesterov_update` keeps a velocity v ← m · v + g · r (r the
+  learning rate) and moves the weight by −(g · r + m · v); computed here in
+  float64.
+  """
+  rates, momentum, decay = [0.1, 0.3, 0.05, 0.2], 0.9, 0.01
+  schedule = lr_schedule.PiecewiseLinear(
+    [1, 2, 3, 4], rates, steps_per_epoch=1, offset=1
+  )
+  optimizer = sgd.SGDCoupledDecay(
+    schedule, momentum=momentum, nesterov=nesterov, weight_decay=decay
+  )
+  target = np.array([1.0, -2.0, 3.0])
+  expected, velocity = np.zeros(3), np.zeros(3)
+  weight = tf.Variable(expected, dtype=tf.float32)
+  for rate in rates:
+    gradient = expected - target + decay * expected
+    velocity = momentum * velocity + rate * gradient
+    expected = expected - (
+      rate * gradient + momentum * velocity if nesterov else velocity
+    )
+    loss_gradient = weight - tf.constant(target, tf.float32)
+    optimizer.apply_gradients([(loss_gradient, weight)])
+    np.testing.assert_allclose(weight, expected, rtol=1e-5)
+
+
+def test_excluded_variables_do_not_decay():
+  optimizer = sgd.SGDCoupledDecay(
+    0.5, weight_decay=0.1, exclude_from_weight_decay=['gamma|beta']
+  )
+  kernel = tf.Variable([1.0], name='conv/kernel')
+  gamma = tf.Variable([1.0], name='bn/gamma')
+  zero = tf.zeros([1])
+  optimizer.apply_gradients([(zero, kernel), (zero, gamma)])
+  np.testing.assert_allclose(kernel, [0.95])
+  np.testing.assert_allclose(gamma, [1.0])
+  again = sgd.SGDCoupledDecay.from_config(optimizer.get_config())
+  assert again.get_config() == optimizer.get_config()
+
+
+def test_decay_is_not_keras_decoupled_one():
+  """After two steps without a gradient, momentum carries the decay on."""
+  optimizer = sgd.SGDCoupledDecay(0.1, momentum=0.9, weight_decay=0.5)
+  weight = tf.Variable([1.0])
+  for _ in range(2):
+    optimizer.apply_gradients([(tf.zeros([1]), weight)])
+  first = 1 - 0.1 * 0.5
+  second = first - 0.9 * 0.1 * 0.5 - 0.1 * 0.5 * first
+  np.testing.assert_allclose(weight, [second], rtol=1e-6)
