@@ -1,0 +1,48 @@
+"""What every command of the package does around its `main`."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, flags
+
+from official_ext.core.errors import UserError
+
+FLAGS = flags.FLAGS
+
+# argparse, absl and the shell's built-ins end with this status on a usage
+# error, so scripts can tell a mistake of the user from a crash (1).
+_USAGE_ERROR_STATUS = 2
+
+
+def define_flags() -> None:
+  """Defines the flags that all commands share."""
+  flags.DEFINE_bool(
+    'traceback', False, 'Show the full trace when a command fails.'
+  )
+
+
+def run(main: Callable[[], int | None]) -> None:
+  """Runs `main` as `absl.app.run` does; a `UserError` ends it in one line.
+
+  Args:
+    main: Called with the flags parsed and before TensorFlow is imported; it
+      returns the exit status.
+  """
+  # Warnings and errors only: at start TensorFlow tells all it has not found.
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '1')
+
+  def guarded(argv: Sequence[str]) -> int | None:
+    try:
+      if len(argv) > 1:
+        raise UserError(
+          f'{argv[1]!r} is not an option; options begin with --, see --help.'
+        )
+      return main()
+    except UserError as error:
+      if FLAGS.traceback:
+        raise
+      print(f'error: {error}', file=sys.stderr)
+      return _USAGE_ERROR_STATUS
+
+  app.run(guarded)

@@ -1,0 +1,135 @@
+"""A line an epoch, on the screen and in the run's folder."""
+
+import json
+import pathlib
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from official.core import base_trainer
+
+from official_ext.core.progress import Progress
+
+FILE_NAME = 'epochs.jsonl'
+
+# Title, width and decimals of each column, in the order of the table that
+# `dawn.py` of cifar10-fast prints.
+_COLUMNS = {
+  'epoch': ('epoch', 5, 0),
+  'learning_rate': ('lr', 8, 4),
+  'train_loss': ('train loss', 11, 4),
+  'train_accuracy': ('train acc', 10, 4),
+  'test_loss': ('test loss', 10, 4),
+  'test_accuracy': ('test acc', 9, 4),
+  'train_seconds': ('seconds', 8, 1),
+  'total_train_seconds': ('total', 8, 1),
+}
+
+# Columns and the names that Garden's trainer logs them under.
+_TRAIN_KEYS = {
+  'learning_rate': 'learning_rate',
+  'train_loss': 'training_loss',
+  'train_accuracy': 'accuracy',
+}
+_TEST_KEYS = {'test_loss': 'validation_loss', 'test_accuracy': 'accuracy'}
+
+
+class EpochTable:
+  """Orbit actions that turn the logs of an epoch into a row.
+
+  A row holds the epoch, the step, the learning rate of the epoch's last step,
+  mean cross entropy and accuracy (0 to 1) in training (with augmentation, while
+  the weights change) and on the test set, and seconds. The total counts
+  training only, as in cifar10-fast. Rows are appended to `epochs.jsonl`.
+  """
+
+  def __init__(
+    self,
+    model_dir: str | None,
+    trainer: base_trainer.Trainer,
+    progress: Progress,
+  ):
+    """Takes what the rows are made of.
+
+    Args:
+      model_dir: The run's folder; None to write no file.
+      trainer: Its global step and config are read.
+      progress: Keeps the time.
+    """
+    self._path = pathlib.Path(model_dir) / FILE_NAME if model_dir else None
+    self._trainer = trainer
+    self._progress = progress
+    self._out = sys.stdout
+    self._train_logs: Mapping[str, Any] = {}
+    self.rows: list[dict[str, Any]] = []
+
+  def begin(self) -> None:
+    """Prints the head and the rows so far, those up to the current step.
+
+    A run that was killed may have written a row whose checkpoint it had not.
+    """
+    if self._path and self._path.exists():
+      step = int(self._trainer.global_step)
+      self.rows = [row for row in read(self._path) if row['step'] <= step]
+      self._path.write_text(''.join(map(_json_line, self.rows)))
+    self._say(_line({key: title for key, (title, _, _) in _COLUMNS.items()}))
+    for row in self.rows:
+      self._say(_line(row))
+
+  def train_action(self, logs: Mapping[str, Any]) -> None:
+    """Keeps what the last loop of an epoch logged."""
+    self._train_logs = logs
+
+  def eval_action(self, logs: Mapping[str, Any]) -> None:
+    """Adds the epoch's row."""
+    step = int(self._trainer.global_step)
+    seconds = self._progress.take_seconds('train')
+    total = self.rows[-1]['total_train_seconds'] if self.rows else 0
+    row = {
+      'epoch': step / self._trainer.config.trainer.validation_interval,
+      'step': step,
+      **_numbers(self._train_logs, _TRAIN_KEYS),
+      **_numbers(logs, _TEST_KEYS),
+      'train_seconds': seconds,
+      'total_train_seconds': total + seconds,
+      'test_seconds': self._progress.take_seconds('test'),
+    }
+    self.rows.append(row)
+    if self._path:
+      with self._path.open('a') as file:
+        file.write(_json_line(row))
+    self._say(_line(row))
+
+  def _say(self, line: str) -> None:
+    print(line, file=self._out, flush=True)
+
+
+def read(path: pathlib.Path) -> list[dict[str, Any]]:
+  """Returns the rows of an `epochs.jsonl`; none if there is no such file."""
+  if not path.exists():
+    return []
+  return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def _json_line(row: Mapping[str, Any]) -> str:
+  return json.dumps(row) + '\n'
+
+
+def _numbers(
+  logs: Mapping[str, Any], keys: Mapping[str, str]
+) -> dict[str, float | None]:
+  """Takes the logs that the table has columns for; other tasks lack some."""
+  return {
+    key: float(logs[name]) if name in logs else None
+    for key, name in keys.items()
+  }
+
+
+def _line(row: Mapping[str, Any]) -> str:
+  cells = []
+  for key, (_, width, decimals) in _COLUMNS.items():
+    value = row[key]
+    if isinstance(value, float):
+      value = f'{value:.{decimals}f}'
+    cells.append(f'{"-" if value is None else value:>{width}}')
+  return ' '.join(cells)

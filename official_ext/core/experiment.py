@@ -1,0 +1,171 @@
+"""From flags and gin to a checked experiment config."""
+
+import contextlib
+import copy
+import difflib
+from typing import Any
+
+import tensorflow as tf
+import yaml
+from official.core import config_definitions as cfg
+from official.core import exp_factory, train_utils
+from official.modeling.hyperparams import params_dict
+
+from official_ext import registry_imports  # noqa: F401
+from official_ext.configs import common, image_classification, validation
+from official_ext.core import devices, gin_config, safe_yaml
+from official_ext.core.errors import UserError
+from official_ext.dataloaders import in_memory
+
+
+class ExperimentParser(train_utils.ExperimentParser):
+  """Garden's parser, with safe YAML and errors of one line.
+
+  Gin has bound the experiment's arguments already; `--config_file` wins over
+  gin, and `--params_override` over both.
+  """
+
+  def base_experiment(self) -> cfg.ExperimentConfig:
+    """Returns the config of `--experiment`, to run on what the machine has."""
+    name = self._flags_obj.experiment
+    known = exp_factory._REGISTERED_CONFIGS  # Garden has no way to list them.
+    if name not in known:
+      close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+      raise UserError(
+        f"--experiment='{name}' is not registered; "
+        f'did you mean {", ".join(close or sorted(known))}?'
+      )
+    try:
+      params = super().base_experiment()
+    except (TypeError, ValueError) as error:
+      raise UserError(f'gin: {gin_config.one_line(error)}') from error
+    if not isinstance(params.runtime, common.RuntimeConfig):
+      # Garden's own experiments would stay on the CPU unless told.
+      runtime = params.runtime.as_dict()
+      params.runtime = common.RuntimeConfig(runtime | {'num_gpus': -1})
+    return params
+
+  def parse_config_file(
+    self, params: cfg.ExperimentConfig
+  ) -> cfg.ExperimentConfig:
+    """Overrides `params` with each `--config_file`."""
+    for path in self._flags_obj.config_file or []:
+      try:
+        text = tf.io.gfile.GFile(path).read()
+      except (tf.errors.OpError, UnicodeDecodeError) as error:
+        raise UserError(f'--config_file={path} cannot be read.') from error
+      _override(params, text, f'--config_file={path}')
+    return params
+
+  def parse_params_override(
+    self, params: cfg.ExperimentConfig
+  ) -> cfg.ExperimentConfig:
+    """Overrides `params` with `--params_override`: YAML, CSV or a file."""
+    text = self._flags_obj.params_override
+    if not text:
+      return params
+    if tf.io.gfile.exists(text):
+      text = tf.io.gfile.GFile(text).read()
+    else:
+      with contextlib.suppress(ValueError):  # Not a.b=1,c=2, so it is YAML.
+        text = params_dict.nested_csv_str_to_json_str(text)
+    _override(params, text, '--params_override')
+    return params
+
+
+def parse(flags_obj: Any) -> cfg.ExperimentConfig:
+  """Returns the locked config that the flags, and gin before them, ask for.
+
+  What is left open is filled in from the machine and the data.
+
+  Args:
+    flags_obj: Garden's flags.
+
+  Raises:
+    UserError: If something in it cannot work.
+  """
+  parser = ExperimentParser(flags_obj)
+  made = parser.base_experiment()
+  params = copy.deepcopy(made)
+  params = parser.parse_config_file(params)
+  params = parser.parse_runtime(params)
+  params = parser.parse_data_service(params)
+  params = parser.parse_params_override(params)
+  validation.check_types(params)
+  devices.resolve(params.runtime)
+  if isinstance(params.task, image_classification.ImageClassificationTask):
+    validation.check(params)
+    _fit_to_data(params, made)
+  try:
+    params.validate()
+  except KeyError as error:
+    raise UserError(f'the experiment: {error.args[0]}') from error
+  params.lock()
+  return params
+
+
+def _override(params: cfg.ExperimentConfig, text: str, place: str) -> None:
+  try:
+    override = safe_yaml.load(text)
+  except yaml.YAMLError as error:
+    line = gin_config.one_line(error)
+    raise UserError(f'{place} is not plain YAML: {line}') from error
+  if not isinstance(override, dict):
+    raise UserError(
+      f'{place}: {text!r} is neither a file nor a mapping; '
+      'write task.train_data.seed=1 or {task: {train_data: {seed: 1}}}.'
+    )
+  _check_keys(params, override, place, '')
+  params.override(override, is_strict=True)
+
+
+def _check_keys(
+  params: Any, override: dict[str, Any], place: str, prefix: str
+) -> None:
+  """Raises for a key that the config does not have; Garden's text is longer."""
+  known = [key for key in vars(params) if key not in params.RESERVED_ATTR]
+  for key, value in override.items():
+    if key not in known:
+      close = difflib.get_close_matches(str(key), known, n=1)
+      mend = (
+        f'did you mean {prefix}{close[0]}?'
+        if close
+        else (f'there are {", ".join(known)}.')
+      )
+      raise UserError(f'{place}: {prefix}{key} does not exist; {mend}')
+    inner = getattr(params, key)
+    if isinstance(value, dict) and hasattr(inner, 'RESERVED_ATTR'):
+      _check_keys(inner, value, place, f'{prefix}{key}.')
+
+
+def _fit_to_data(
+  params: cfg.ExperimentConfig, made: cfg.ExperimentConfig
+) -> None:
+  """Takes classes, image size and steps from the data where left open.
+
+  Args:
+    params: Changed.
+    made: The config before overrides. A count of steps that an override did not
+      touch follows the data; one that it set stays.
+  """
+  info = in_memory.describe(params.task.train_data)
+  model = params.task.model
+  model.num_classes = model.num_classes or info.num_classes
+  model.input_size = model.input_size or list(info.image_shape)
+  validation.check_fits(params, info.num_classes, info.image_shape)
+  batch_size = params.task.train_data.global_batch_size
+  if batch_size > info.num_examples:
+    raise UserError(
+      f'task.train_data.global_batch_size={batch_size} is more than the '
+      f'{info.num_examples} images of {info.name}; use at most that many '
+      '(gin: resnet9_cifar10.batch_size).'
+    )
+  chosen = {
+    key: value
+    for key, value in params.trainer.as_dict().items()
+    if value != getattr(made.trainer, key) and isinstance(value, int)
+  }
+  image_classification.set_steps_per_epoch(
+    params, info.num_examples // batch_size
+  )
+  params.trainer.override(chosen)

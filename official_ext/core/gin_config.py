@@ -1,0 +1,64 @@
+"""Reads gin files and bindings, from a checkout or from the installed wheel."""
+
+import difflib
+import importlib.util  # noqa: F401  gin looks files up with it, unimported.
+import inspect
+import pathlib
+import tokenize
+from collections.abc import Sequence
+
+import gin
+from official_ext.core.errors import UserError
+
+_PACKAGE = pathlib.Path(__file__).resolve().parents[1]
+# gin tries the working directory first, then these: the wheel carries the gin
+# files inside the package, a checkout beside it.
+_SEARCH_PATHS = (_PACKAGE, _PACKAGE.parent)
+
+
+def parse(files: Sequence[str], bindings: Sequence[str]) -> None:
+  """Parses gin files, then bindings, and locks the configuration.
+
+  Args:
+    files: Paths; `gin/resnet9_v100.gin` is found from anywhere, and so are the
+      files that a gin file includes.
+    bindings: Lines such as `resnet9_cifar10.epochs = 10`.
+
+  Raises:
+    UserError: If a file is missing, or names or values can't be parsed.
+  """
+  for path in _SEARCH_PATHS:
+    gin.add_config_file_search_path(str(path))
+  try:
+    gin.parse_config_files_and_bindings(list(files), list(bindings))
+  except OSError as error:
+    raise UserError(
+      f'--gin_file={", ".join(files)}: {one_line(error)}; the files of this '
+      f'package are {", ".join(shipped_files())}.'
+    ) from error
+  except (ValueError, SyntaxError, tokenize.TokenError) as error:
+    raise UserError(f'gin: {one_line(error)}{_suggestion(error)}') from error
+
+
+def shipped_files() -> list[str]:
+  """Returns the names by which `parse` finds the package's own gin files."""
+  folders = (path / 'gin' for path in _SEARCH_PATHS)
+  return sorted({f'gin/{f.name}' for d in folders for f in d.glob('*.gin')})
+
+
+def one_line(error: Exception) -> str:
+  """Returns the message of an error that gin spread over several lines."""
+  return ' '.join(str(error).split())
+
+
+def _suggestion(error: Exception) -> str:
+  """Names the parameter that was most likely meant."""
+  words = str(error).split("'")
+  if "doesn't have a parameter named" not in str(error) or len(words) < 5:
+    return ''
+  configurable, wrong = words[1], words[4]
+  known = inspect.signature(gin.get_configurable(configurable)).parameters
+  close = difflib.get_close_matches(wrong, known, n=1)
+  if close:
+    return f' Did you mean {configurable}.{close[0]}?'
+  return f' It has {", ".join(known)}.'

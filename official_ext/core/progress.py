@@ -1,0 +1,53 @@
+"""A bar that moves while a loop runs, and the seconds that loops take."""
+
+import sys
+import time
+
+import tqdm
+from official.core import config_definitions as cfg
+
+
+class Progress:
+  """Observes a `Trainer`: draws a bar on standard error and keeps time."""
+
+  def __init__(self, params: cfg.ExperimentConfig):
+    """Takes the measures of the run from its config."""
+    trainer = params.trainer
+    self._batch_size = params.task.train_data.global_batch_size
+    self._steps_per_epoch = trainer.validation_interval
+    self._train_steps = trainer.train_steps
+    self._seconds = {'train': 0.0, 'test': 0.0}
+
+  def loop_begins(self, name: str, start: int) -> None:
+    """Shows a bar: of the whole run in training, else without an end."""
+    self._name, self._start_time = name, time.monotonic()
+    trains = name == 'train'
+    self._unit = self._batch_size if trains else 1
+    epochs = -(-self._train_steps // self._steps_per_epoch)
+    self._bar = tqdm.tqdm(
+      desc=f'epoch {start // self._steps_per_epoch + 1}/{epochs}'
+      if trains
+      else 'test',
+      initial=start * self._batch_size,
+      total=self._train_steps * self._batch_size if trains else None,
+      unit=' images' if trains else ' batches',
+      unit_scale=trains,
+      leave=False,
+      dynamic_ncols=True,
+      # A log file needs fewer lines than a terminal, but not a silence.
+      mininterval=0.2 if sys.stderr.isatty() else 5,
+    )
+
+  def step_ends(self) -> None:
+    """Moves the bar."""
+    self._bar.update(self._unit)
+
+  def loop_ends(self) -> None:
+    """Removes the bar."""
+    self._bar.close()
+    self._seconds[self._name] += time.monotonic() - self._start_time
+
+  def take_seconds(self, name: str) -> float:
+    """Returns the seconds of all loops of that name since it was last asked."""
+    seconds, self._seconds[name] = self._seconds[name], 0.0
+    return seconds

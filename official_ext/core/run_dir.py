@@ -1,0 +1,136 @@
+"""The folder of a run: what it holds, and whether it can be used."""
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import shlex
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+
+import tensorflow as tf
+from official.core import config_definitions as cfg
+from official.core import train_utils
+
+import gin
+from official_ext.core.errors import UserError
+
+_PACKAGES = (
+  'official_ext',
+  'tf-models-official',
+  'tensorflow',
+  'tf_keras',
+  'tensorflow-datasets',
+  'gin-config',
+  'numpy',
+)
+
+
+def choose(model_dir: str | None, gin_files: Sequence[str], name: str) -> str:
+  """Returns the folder that the user named, or a fresh one in `runs`.
+
+  Args:
+    model_dir: What the user named, if anything.
+    gin_files: The run's gin files; the first one names a fresh folder.
+    name: Names a fresh folder where there is no gin file.
+  """
+  if model_dir:
+    return os.path.expanduser(model_dir)
+  stem = pathlib.Path(gin_files[0]).stem if gin_files else name
+  return str(pathlib.Path('runs') / f'{stem}-{time.strftime("%Y%m%d-%H%M%S")}')
+
+
+@contextlib.contextmanager
+def created(model_dir: str) -> Iterator[None]:
+  """Makes the folder; unmakes it if a mistake of the user shows up inside.
+
+  Raises:
+    UserError: If the folder cannot be written to.
+  """
+  folder = pathlib.Path(model_dir)
+  fresh = not folder.exists()
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()
+  except OSError as error:
+    raise UserError(
+      f'--model_dir={model_dir} cannot be written to ({error.strerror}); name '
+      'another folder.'
+    ) from error
+  try:
+    yield
+  except UserError:
+    if fresh:
+      shutil.rmtree(folder)
+    raise
+
+
+def describe_run(params: cfg.ExperimentConfig, model_dir: str) -> None:
+  """Writes what was asked for, before training: config, gin text, versions.
+
+  A file of an earlier start that says something else is kept beside the new one
+  under a number.
+  """
+  folder = pathlib.Path(model_dir)
+  fresh = folder / '.new'
+  fresh.mkdir(exist_ok=True)
+  train_utils.serialize_config(params, str(fresh))
+  command = f'# python -m official_ext.train {shlex.join(sys.argv[1:])}\n'
+  (fresh / 'requested.gin').write_text(command + gin.config_str())
+  (fresh / 'versions.json').write_text(json.dumps(versions(), indent=2) + '\n')
+  for file in fresh.iterdir():
+    _replace(file, folder / file.name)
+  fresh.rmdir()
+
+
+def versions() -> dict[str, str]:
+  """Returns the versions of Python, the platform and the main packages."""
+  found = {
+    'python': platform.python_version(),
+    'platform': platform.platform(),
+  }
+  for package in _PACKAGES:
+    try:
+      found[package] = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+      found[package] = 'not installed'  # official_ext in a bare checkout.
+  return found
+
+
+def restore(checkpoint: tf.train.Checkpoint, model_dir: str) -> int:
+  """Restores the newest checkpoint in the folder and returns its step, or 0.
+
+  Args:
+    checkpoint: The trainer's.
+    model_dir: The run's folder.
+
+  Raises:
+    UserError: If it is the checkpoint of another model.
+  """
+  path = tf.train.latest_checkpoint(model_dir)
+  if not path:
+    return 0
+  try:
+    status = checkpoint.restore(path)
+    status.assert_existing_objects_matched()
+  except (ValueError, AssertionError) as error:
+    reason = str(error).splitlines()[0]
+    raise UserError(
+      f'--model_dir={model_dir} holds a checkpoint of another model ({reason}) '
+      'Name another folder, or give the options that it was trained with.'
+    ) from error
+  return int(checkpoint.global_step)
+
+
+def _replace(source: pathlib.Path, target: pathlib.Path) -> None:
+  if target.exists() and target.read_bytes() != source.read_bytes():
+    number = 1
+    while (kept := target.with_suffix(f'.{number}{target.suffix}')).exists():
+      number += 1
+    target.rename(kept)
+  source.replace(target)

@@ -1,0 +1,32 @@
+"""Reads YAML from outside: plain data only, no Python objects."""
+
+import re
+from typing import Any
+
+import yaml
+
+
+class _Loader(yaml.SafeLoader):
+  """PyYAML's safe loader, with the two things Garden's own files need."""
+
+
+# Garden writes tuples into params.yaml; as lists they mean the same there.
+_Loader.add_constructor(
+  'tag:yaml.org,2002:python/tuple',
+  lambda loader, node: loader.construct_sequence(node, deep=True),
+)
+# YAML 1.1, and so PyYAML, takes 1e-4 and 1.0e4 for strings; YAML 1.2 does not.
+_Loader.add_implicit_resolver(
+  'tag:yaml.org,2002:float',
+  re.compile(r'^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$'),
+  list('-+.0123456789'),
+)
+
+
+def load(text: str) -> Any:
+  """Returns the plain data in YAML or JSON text.
+
+  Raises:
+    yaml.YAMLError: If the text is not YAML, or asks for a Python object.
+  """
+  return yaml.load(text, Loader=_Loader)

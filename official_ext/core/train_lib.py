@@ -1,0 +1,141 @@
+"""Runs an experiment from its config, through Garden's runner."""
+
+import contextlib
+import functools
+import io
+import os
+
+import tensorflow as tf
+import tf_keras
+from official.common import distribute_utils
+from official.core import config_definitions as cfg
+from official.core import task_factory, train_lib, train_utils
+from official.modeling import performance
+
+from official_ext.core import devices, epoch_table, run_dir
+from official_ext.core.controller import Controller
+from official_ext.core.errors import UserError
+from official_ext.core.progress import Progress
+from official_ext.core.trainer import Trainer
+
+
+def run(params: cfg.ExperimentConfig, mode: str, model_dir: str) -> None:
+  """Trains or evaluates, and prints what a person wants to know.
+
+  Args:
+    params: A config that `experiment.parse` returned.
+    mode: One of Garden's modes.
+    model_dir: The run's folder.
+
+  Raises:
+    UserError: If the folder or the data do not fit the experiment.
+  """
+  trains = 'train' in mode
+  strategy = _set_up(params.runtime)
+  progress = Progress(params)
+  with run_dir.created(model_dir) if trains else contextlib.nullcontext():
+    trainer = _build_trainer(params, mode, model_dir, strategy, progress)
+    step = run_dir.restore(trainer.checkpoint, model_dir)
+    if not trains and not step:
+      raise UserError(
+        f'--model_dir={model_dir} holds no checkpoint to evaluate; name the '
+        'folder of a run.'
+      )
+    if trains:
+      run_dir.describe_run(params, model_dir)
+  _say_where(step, params, model_dir, trains)
+  table = epoch_table.EpochTable(
+    model_dir if trains else None, trainer, progress
+  )
+  # Orbit prints what it also logs; the table says it in a line.
+  with contextlib.redirect_stdout(io.StringIO()):
+    runner = train_lib.OrbitExperimentRunner(
+      distribution_strategy=strategy,
+      task=trainer.task,
+      mode=mode,
+      params=params,
+      model_dir=model_dir,
+      trainer=trainer,
+      controller_cls=Controller,
+      train_actions=[table.train_action],
+      eval_actions=[table.eval_action],
+    )
+    table.begin()
+    runner.run()
+  if trains:
+    _say_result(table.rows, model_dir)
+
+
+def _set_up(runtime: cfg.RuntimeConfig) -> tf.distribute.Strategy:
+  """Sets what is global to the process, and returns the strategy."""
+  tf_keras.utils.set_random_seed(runtime.seed)
+  if runtime.deterministic:
+    tf.config.experimental.enable_op_determinism()
+  performance.set_mixed_precision_policy(runtime.mixed_precision_dtype)
+  strategy = distribute_utils.get_distribution_strategy(
+    distribution_strategy=runtime.distribution_strategy,
+    all_reduce_alg=runtime.all_reduce_alg,
+    num_gpus=runtime.num_gpus,
+    num_packs=runtime.num_packs,
+    tpu_address=runtime.tpu,
+  )
+  print(devices.describe(runtime, strategy.num_replicas_in_sync), flush=True)
+  return strategy
+
+
+def _build_trainer(
+  params: cfg.ExperimentConfig,
+  mode: str,
+  model_dir: str,
+  strategy: tf.distribute.Strategy,
+  progress: Progress,
+) -> Trainer:
+  trains = 'train' in mode
+  with strategy.scope():
+    return train_utils.create_trainer(
+      params,
+      task_factory.get_task(params.task, logging_dir=model_dir),
+      train=trains,
+      evaluate='eval' in mode,
+      checkpoint_exporter=train_utils.maybe_create_best_ckpt_exporter(
+        params, model_dir
+      )
+      if trains
+      else None,
+      trainer_cls=functools.partial(Trainer, observer=progress),
+    )
+
+
+def _say_where(
+  step: int, params: cfg.ExperimentConfig, model_dir: str, trains: bool
+) -> None:
+  """Says where a run begins, and what was found in its folder."""
+  last = params.trainer.train_steps
+  if not trains:
+    print(f'Evaluating {model_dir} at step {step:,}.')
+  elif step >= last:
+    print(
+      f'The run in {model_dir} is finished, at step {step:,} of {last:,}. Name '
+      'another --model_dir to train again.'
+    )
+  elif step:
+    print(f'Going on in {model_dir} from step {step:,} of {last:,}.')
+  else:
+    print(f'Training for {last:,} steps in {model_dir}.')
+
+
+def _say_result(rows: list[dict[str, float]], model_dir: str) -> None:
+  """Says what came out, where everything lies, and what to do next."""
+  if not rows:
+    return
+  last = rows[-1]
+  if last['test_accuracy'] is not None:
+    print(
+      f'Test accuracy {last["test_accuracy"]:.2%} after '
+      f'{last["total_train_seconds"]:.1f} s of training.'
+    )
+  print(
+    f'Checkpoints, params.yaml and {epoch_table.FILE_NAME} are in {model_dir}, '
+    f'the best checkpoint in {os.path.join(model_dir, "best")}.'
+  )
+  print(f'Curves: tensorboard --logdir {model_dir}')

@@ -1,0 +1,85 @@
+"""Image classification on data held in memory."""
+
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+from official.core import task_factory
+from official.vision.tasks import image_classification
+
+from official_ext.configs import image_classification as exp_cfg
+from official_ext.dataloaders import classification_input, in_memory
+from official_ext.modeling import factory
+
+
+@task_factory.register_task_cls(exp_cfg.ImageClassificationTask)
+class ImageClassificationTask(image_classification.ImageClassificationTask):
+  """Garden's image classification with this package's model and input.
+
+  The training step, the losses, the metrics and `initialize` are Garden's.
+  """
+
+  def build_model(self) -> tf_keras.Model:
+    """Builds the classifier; see `modeling.classification_model`."""
+    l2_weight_decay = self.task_config.losses.l2_weight_decay
+    # Garden's unit: l2(w / 2) has the gradient w.
+    regularizer = (
+      tf_keras.regularizers.l2(l2_weight_decay / 2) if l2_weight_decay else None
+    )
+    model = factory.build_classification_model(
+      self.task_config.model, regularizer
+    )
+    model.backbone.trainable = not self.task_config.freeze_backbone
+    return model
+
+  def build_inputs(
+    self,
+    params: exp_cfg.DataConfig,
+    input_context: tf.distribute.InputContext | None = None,
+    start_step: int = 0,
+  ) -> tf.data.Dataset:
+    """Builds the pipeline of one worker.
+
+    Args:
+      params: Training or validation data.
+      input_context: Which worker this is, and of how many.
+      start_step: Training step whose batch comes first.
+
+    Returns:
+      A dataset of (images `[batch, height, width, channels]` of `params.dtype`,
+      normalised; int32 labels `[batch]`), `batch` being that of a replica.
+    """
+    data = in_memory.load(params, self.task_config.model)
+    return classification_input.build(data, params, input_context, start_step)
+
+  def build_metrics(
+    self, training: bool = True
+  ) -> list[tf_keras.metrics.Metric]:
+    """Returns Garden's metrics, and the mean loss in evaluation."""
+    metrics = super().build_metrics(training=training)
+    if not training:
+      metrics.append(self._validation_loss())
+    return metrics
+
+  def _validation_loss(self) -> tf_keras.metrics.Metric:
+    """Cross entropy over images; Garden's trainer averages over batches.
+
+    The two differ where the last batch is smaller.
+    """
+    kind = (
+      tf_keras.metrics.CategoricalCrossentropy
+      if self.task_config.losses.one_hot
+      else tf_keras.metrics.SparseCategoricalCrossentropy
+    )
+    return kind(name='validation_loss', from_logits=True)
+
+  def validation_step(
+    self,
+    inputs: tuple[tf.Tensor, tf.Tensor],
+    model: tf_keras.Model,
+    metrics: list[tf_keras.metrics.Metric] | None = None,
+  ) -> dict[str, Any]:
+    """Evaluates a batch; the loss is among the metrics, not in the logs."""
+    logs = super().validation_step(inputs, model, metrics)
+    del logs[self.loss]
+    return logs

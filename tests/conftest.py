@@ -1,0 +1,30 @@
+"""What several tests share: a small data set on disk, and gin left clean."""
+
+import os
+
+# Before TensorFlow is imported: errors only, and no look for a GPU.
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
+
+import pytest
+import tf_keras
+
+import gin
+
+
+@pytest.fixture(scope='session')
+def shapes_dir(tmp_path_factory):
+  """A folder of TFDS data sets that holds `procedural_shapes`."""
+  from official_ext.datasets import procedural_shapes
+
+  folder = tmp_path_factory.mktemp('tfds')
+  procedural_shapes.ProceduralShapes(data_dir=folder).download_and_prepare()
+  return str(folder)
+
+
+@pytest.fixture(autouse=True)
+def clean_globals():
+  """Leaves no gin binding and no precision policy to the next test."""
+  yield
+  gin.clear_config()
+  tf_keras.mixed_precision.set_global_policy('float32')

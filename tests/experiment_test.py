@@ -1,0 +1,200 @@
+"""The config that flags, files and gin make, and what they may not say."""
+
+import dataclasses
+
+import pytest
+from official.core import exp_factory
+
+from official_ext.core import experiment, gin_config
+from official_ext.core.errors import UserError
+
+
+@dataclasses.dataclass
+class Flags:
+  """Garden's flags, as far as the parser reads them."""
+
+  experiment: str = 'resnet9_cifar10'
+  config_file: list[str] = dataclasses.field(default_factory=list)
+  params_override: str = ''
+  tpu: str = ''
+  tf_data_service: str = ''
+
+  def __contains__(self, name):
+    return hasattr(self, name)
+
+
+@pytest.fixture
+def parse(shapes_dir):
+  def run(*bindings, **flags):
+    gin_config.parse(
+      [],
+      [
+        "resnet9_cifar10.dataset = 'procedural_shapes'",
+        f"resnet9_cifar10.data_dir = '{shapes_dir}'",
+        "resnet9_cifar10.train_split = 'train[:100]'",
+        "resnet9_cifar10.test_split = 'test[:50]'",
+        'resnet9_cifar10.batch_size = 30',
+        *bindings,
+      ],
+    )
+    return experiment.parse(Flags(**flags))
+
+  return run
+
+
+def test_the_experiment_alone_is_the_24_epoch_recipe():
+  params = exp_factory.get_exp_config('resnet9_cifar10')
+  assert params.trainer.train_steps == 2328
+  assert params.trainer.validation_interval == 97
+  assert params.trainer.summary_interval % params.trainer.steps_per_loop == 0
+  assert params.task.model.num_classes == 10
+  assert params.task.model.input_size == [32, 32, 3]
+  assert params.task.train_data.aug_type.cutout.size == 8
+  assert not params.task.validation_data.drop_remainder
+
+
+def test_classes_size_and_steps_come_from_the_data(parse):
+  params = parse('resnet9_cifar10.epochs = 7')
+  assert params.task.model.num_classes == 10
+  assert params.task.model.input_size == [32, 32, 3]
+  assert params.trainer.train_steps == 7 * (100 // 30)
+  schedule = params.trainer.optimizer_config.learning_rate.piecewise_linear
+  assert schedule.steps_per_epoch == 3
+  assert schedule.epochs == [0, 5, 7]
+
+
+def test_overrides_win_over_gin_in_order(parse, tmp_path):
+  file = tmp_path / 'a.yaml'
+  file.write_text(
+    'task: {model: {logit_scale: 0.5, pooling: avg}}\n'
+    'trainer: {train_steps: 4}\n'
+  )
+  params = parse(
+    'resnet9_cifar10.logit_scale = 0.25',
+    "resnet9_cifar10.activation = 'swish'",
+    config_file=[str(file)],
+    params_override='task.model.logit_scale=1e0,task.losses.l2_weight_decay=1e-4',
+  )
+  assert params.task.model.norm_activation.activation == 'swish'
+  assert params.task.model.pooling == 'avg'
+  assert params.task.model.logit_scale == 1.0
+  assert params.task.losses.l2_weight_decay == 1e-4
+  assert params.trainer.train_steps == 4
+  assert params.trainer.validation_interval == 3
+
+
+def test_a_batch_size_from_an_override_sets_the_steps(parse):
+  params = parse(params_override='task.train_data.global_batch_size=50')
+  assert params.trainer.train_steps == 24 * 2
+  assert params.trainer.steps_per_loop == 2
+
+
+def test_garden_experiments_run_on_what_is_there():
+  gin_config.parse([], [])
+  params = experiment.parse(Flags(experiment='image_classification'))
+  assert params.runtime.mixed_precision_dtype in ('float32', 'bfloat16')
+  assert params.runtime.num_gpus == 0
+  assert params.runtime.distribution_strategy == 'one_device'
+
+
+@pytest.mark.parametrize(
+  ('binding', 'message'),
+  [
+    ('batch_size = 0', r'global_batch_size=0 must be at least 1'),
+    ('batch_size = -3', r'global_batch_size=-3 must be at least 1'),
+    ('batch_size = 101', r'batch_size=101 is more than the 100 images'),
+    ('batch_size = 2.5', r'batch_size=2.5 is float, but must be int'),
+    ('eval_batch_size = 0', r'validation_data.global_batch_size=0'),
+    ('epochs = 0', r'epochs'),
+    ('epochs = 4', r'0 < resnet9_cifar10.peak_epoch < resnet9_cifar10.epochs'),
+    ("epochs = '24'", r"epochs='24' is str, but must be float"),
+    ('peak_learning_rate = -0.1', r'must be numbers at least 0'),
+    ('momentum = 1', r'momentum=1 must be at least 0 and less than 1'),
+    ('weight_decay = -1e-4', r'weight_decay=-0.0001 must be at least 0'),
+    ('norm_momentum = 1.0', r'norm_momentum=1.0'),
+    ('norm_epsilon = 0', r'norm_epsilon=0 must be more than 0'),
+    ('logit_scale = 0', r'logit_scale=0 must be more than 0'),
+    ('channels = [1, 2, 3]', r'channels=\[1, 2, 3\] must be four numbers'),
+    ('crop_padding = -1', r'crop_padding=-1'),
+    ('cutout_size = -8', r'cutout.size=-8 must be at least 1'),
+    ('cutout_size = 33', r'33'),
+    ('stddev_rgb = [1, 0, 1]', r'stddev_rgb=\[1, 0, 1\]'),
+    ('mean_rgb = [1, 2]', r'mean_rgb=\[1, 2\]'),
+    ('num_classes = -1', r'num_classes=-1'),
+    ('num_classes = 9', r'9'),
+    ("pooling = 'median'", r"pooling='median' must be one of max, avg"),
+    ("kernel_initializer = 'x'", r"kernel_initializer='x' is not known"),
+    ("activation = 'x'", r"activation='x'"),
+    ("precision = 'mixed_float16'", r"'mixed_float16' is not one of float32"),
+    ("precision = 'float16'", r"'float16' needs a GPU"),
+    ('label_smoothing = 1', r'label_smoothing=1'),
+    ("dataset = 'cifar1O'", r'cifar1O'),
+    ("train_split = 'training'", r'training'),
+    ("data_dir = '/nowhere'", r'nowhere'),
+    ('batchsize = 3', r'Did you mean resnet9_cifar10.batch_size\?'),
+    ('zzz = 3', r'It has dataset, data_dir'),
+    ('epochs = @nothing', r'@nothing'),
+    ('epochs = [', r'gin: '),
+  ],
+)
+def test_a_bad_binding_is_named_in_one_line(parse, binding, message):
+  with pytest.raises(UserError, match=message) as caught:
+    parse(f'resnet9_cifar10.{binding}')
+  assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+  ('flags', 'message'),
+  [
+    ({'experiment': 'resnet_cifar'}, r'did you mean .*resnet9_cifar10'),
+    ({'params_override': 'task.modle.pooling=avg'}, r'did you mean task.model'),
+    ({'params_override': 'nonsense'}, r"'nonsense' is neither a file nor"),
+    ({'params_override': '{a: [}'}, r'--params_override is not plain YAML'),
+    ({'config_file': ['/nowhere.yaml']}, r'/nowhere.yaml cannot be read'),
+    (
+      {'params_override': 'runtime.distribution_strategy=off'},
+      r'distribution_strategy=False is bool, but must be str',
+    ),
+    (
+      {'params_override': 'task.train_data.color_jitter=0.5'},
+      r'color_jitter=0.5 has no effect',
+    ),
+    (
+      {'params_override': 'task.validation_data.drop_remainder=true'},
+      r'evaluation never drops an image',
+    ),
+    (
+      {'params_override': 'task.train_data.aug_type.type=randaug'},
+      r"type='randaug' must be one of None, cutout",
+    ),
+    ({'params_override': 'runtime.num_gpus=2'}, r'TensorFlow sees 0'),
+  ],
+)
+def test_a_bad_flag_is_named_in_one_line(parse, flags, message):
+  with pytest.raises(UserError, match=message) as caught:
+    parse(**flags)
+  assert '\n' not in str(caught.value)
+
+
+def test_yaml_cannot_make_objects(parse, tmp_path):
+  trace = tmp_path / 'trace'
+  file = tmp_path / 'evil.yaml'
+  file.write_text(f'task: !!python/object/apply:os.mkdir ["{trace}"]\n')
+  with pytest.raises(UserError, match='is not plain YAML'):
+    parse(config_file=[str(file)])
+  assert not trace.exists()
+
+
+def test_a_missing_gin_file_names_those_there_are():
+  with pytest.raises(UserError, match=r'gin/resnet9_v100\.gin'):
+    gin_config.parse(['gin/resnet9_v1000.gin'], [])
+
+
+def test_gin_files_are_found_from_anywhere(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'mine.gin').write_text(
+    "include 'gin/resnet9_v100.gin'\nresnet9_cifar10.epochs = 30\n"
+  )
+  gin_config.parse(['mine.gin'], [])
+  params = exp_factory.get_exp_config('resnet9_cifar10')
+  assert params.trainer.epochs == 30
