@@ -32,6 +32,8 @@ class RuntimeConfig(cfg.RuntimeConfig):
   """Garden's runtime config, by default of what the machine has.
 
   Attributes:
+    distribution_strategy: One of Garden's; 'auto' for 'mirrored' over several
+      GPUs and 'one_device' otherwise.
     num_gpus: Number of GPUs; -1 for all there are.
     mixed_precision_dtype: 'float32', 'bfloat16' or 'float16'; None for the
       fastest one that the device computes natively.
@@ -40,6 +42,7 @@ class RuntimeConfig(cfg.RuntimeConfig):
       or raise an error where it cannot.
   """
 
+  distribution_strategy: str = 'auto'
   num_gpus: int = -1
   seed: int = 0
   deterministic: bool = False

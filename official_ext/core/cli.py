@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from official_ext.core.errors import UserError
 
@@ -29,10 +29,14 @@ def run(main: Callable[[], int | None]) -> None:
     main: Called with the flags parsed and before TensorFlow is imported; it
       returns the exit status.
   """
-  # Warnings and errors only: at start TensorFlow tells all it has not found.
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '1')
+  # TensorFlow's errors reach Python as exceptions; what it prints is which
+  # devices and instructions it has not found.
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
   def guarded(argv: Sequence[str]) -> int | None:
+    if not FLAGS['verbosity'].present:
+      # What a user must know is printed; the rest is for --verbosity=0.
+      logging.set_verbosity(logging.ERROR)
     try:
       if len(argv) > 1:
         raise UserError(

@@ -31,12 +31,12 @@ class Controller(orbit.Controller):
     """
     interval = eval_interval or train_steps
     output = None
-    while (step := int(self.global_step)) < train_steps:
+    while (step := self.global_step.numpy()) < train_steps:
       loop = self.steps_per_loop
       self._train_n_steps(
         min(loop - step % loop, interval - step % interval, train_steps - step)
       )
-      step = int(self.global_step)
+      step = self.global_step.numpy()
       if step % interval == 0 or step == train_steps:
         output = self.evaluate(eval_steps)
       self._maybe_save_checkpoint(check_interval=step < train_steps)

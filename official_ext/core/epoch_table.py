@@ -48,6 +48,7 @@ class EpochTable:
     model_dir: str | None,
     trainer: base_trainer.Trainer,
     progress: Progress,
+    evaluates: bool,
   ):
     """Takes what the rows are made of.
 
@@ -55,10 +56,12 @@ class EpochTable:
       model_dir: The run's folder; None to write no file.
       trainer: Its global step and config are read.
       progress: Keeps the time.
+      evaluates: Whether an evaluation ends an epoch; else a training loop does.
     """
     self._path = pathlib.Path(model_dir) / FILE_NAME if model_dir else None
     self._trainer = trainer
     self._progress = progress
+    self._evaluates = evaluates
     self._out = sys.stdout
     self._train_logs: Mapping[str, Any] = {}
     self.rows: list[dict[str, Any]] = []
@@ -69,7 +72,7 @@ class EpochTable:
     A run that was killed may have written a row whose checkpoint it had not.
     """
     if self._path and self._path.exists():
-      step = int(self._trainer.global_step)
+      step = int(self._trainer.global_step.numpy())
       self.rows = [row for row in read(self._path) if row['step'] <= step]
       self._path.write_text(''.join(map(_json_line, self.rows)))
     self._say(_line({key: title for key, (title, _, _) in _COLUMNS.items()}))
@@ -79,10 +82,15 @@ class EpochTable:
   def train_action(self, logs: Mapping[str, Any]) -> None:
     """Keeps what the last loop of an epoch logged."""
     self._train_logs = logs
+    if not self._evaluates:
+      self._add_row({})
 
   def eval_action(self, logs: Mapping[str, Any]) -> None:
     """Adds the epoch's row."""
-    step = int(self._trainer.global_step)
+    self._add_row(logs)
+
+  def _add_row(self, logs: Mapping[str, Any]) -> None:
+    step = int(self._trainer.global_step.numpy())
     seconds = self._progress.take_seconds('train')
     total = self.rows[-1]['total_train_seconds'] if self.rows else 0
     row = {

@@ -41,8 +41,9 @@ class ExperimentParser(train_utils.ExperimentParser):
       raise UserError(f'gin: {gin_config.one_line(error)}') from error
     if not isinstance(params.runtime, common.RuntimeConfig):
       # Garden's own experiments would stay on the CPU unless told.
-      runtime = params.runtime.as_dict()
-      params.runtime = common.RuntimeConfig(runtime | {'num_gpus': -1})
+      open_fields = {'num_gpus': -1, 'distribution_strategy': 'auto'}
+      runtime = params.runtime.as_dict() | open_fields
+      params.runtime = common.RuntimeConfig(runtime)
     return params
 
   def parse_config_file(

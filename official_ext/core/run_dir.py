@@ -124,7 +124,7 @@ def restore(checkpoint: tf.train.Checkpoint, model_dir: str) -> int:
       f'--model_dir={model_dir} holds a checkpoint of another model ({reason}) '
       'Name another folder, or give the options that it was trained with.'
     ) from error
-  return int(checkpoint.global_step)
+  return int(checkpoint.global_step.numpy())
 
 
 def _replace(source: pathlib.Path, target: pathlib.Path) -> None:

@@ -12,11 +12,17 @@ from official.core import config_definitions as cfg
 from official.core import task_factory, train_lib, train_utils
 from official.modeling import performance
 
+from official_ext.configs import image_classification
 from official_ext.core import devices, epoch_table, run_dir
 from official_ext.core.controller import Controller
 from official_ext.core.errors import UserError
 from official_ext.core.progress import Progress
 from official_ext.core.trainer import Trainer
+from official_ext.dataloaders import in_memory
+
+# Those of Garden's modes that its open-source runner has too.
+MODES = ('train_and_eval', 'train', 'train_and_post_eval', 'eval')
+MODES += ('continuous_eval',)
 
 
 def run(params: cfg.ExperimentConfig, mode: str, model_dir: str) -> None:
@@ -30,6 +36,8 @@ def run(params: cfg.ExperimentConfig, mode: str, model_dir: str) -> None:
   Raises:
     UserError: If the folder or the data do not fit the experiment.
   """
+  if mode not in MODES:
+    raise UserError(f'--mode={mode} does not run here; use {", ".join(MODES)}.')
   trains = 'train' in mode
   strategy = _set_up(params.runtime)
   progress = Progress(params)
@@ -43,9 +51,13 @@ def run(params: cfg.ExperimentConfig, mode: str, model_dir: str) -> None:
       )
     if trains:
       run_dir.describe_run(params, model_dir)
+  _say_data(params)
   _say_where(step, params, model_dir, trains)
   table = epoch_table.EpochTable(
-    model_dir if trains else None, trainer, progress
+    model_dir if trains else None,
+    trainer,
+    progress,
+    evaluates='eval' in mode,
   )
   # Orbit prints what it also logs; the table says it in a line.
   with contextlib.redirect_stdout(io.StringIO()):
@@ -61,7 +73,7 @@ def run(params: cfg.ExperimentConfig, mode: str, model_dir: str) -> None:
       eval_actions=[table.eval_action],
     )
     table.begin()
-    runner.run()
+    _execute(runner, mode)
   if trains:
     _say_result(table.rows, model_dir)
 
@@ -104,6 +116,49 @@ def _build_trainer(
       else None,
       trainer_cls=functools.partial(Trainer, observer=progress),
     )
+
+
+def _execute(runner: train_lib.OrbitExperimentRunner, mode: str) -> None:
+  """Runs Garden's controller in a mode.
+
+  `OrbitExperimentRunner.run` would go on to count the model's FLOPs, which
+  takes seconds and is only logged.
+  """
+  controller, config = runner.controller, runner.params.trainer
+  with runner.strategy.scope():
+    if mode == 'train_and_eval':
+      controller.train_and_evaluate(
+        config.train_steps, config.validation_steps, config.validation_interval
+      )
+    elif mode == 'continuous_eval':
+      controller.evaluate_continuously(
+        config.validation_steps,
+        timeout=config.continuous_eval_timeout,
+        timeout_fn=lambda: runner.trainer.global_step >= config.train_steps,
+      )
+    else:
+      if mode.startswith('train'):
+        controller.train(config.train_steps)
+      if mode.endswith('eval'):
+        controller.evaluate(config.validation_steps)
+
+
+def _say_data(params: cfg.ExperimentConfig) -> None:
+  """Says how many images there are, and how many of them are used."""
+  if not isinstance(params.task, image_classification.ImageClassificationTask):
+    return
+  batch_size = params.task.train_data.global_batch_size
+  train, test = (
+    in_memory.describe(data)
+    for data in (params.task.train_data, params.task.validation_data)
+  )
+  steps = params.trainer.validation_interval
+  height, width, channels = train.image_shape
+  print(
+    f'{train.name}: {train.num_examples:,} training images ({steps} steps of '
+    f'{batch_size} an epoch), {test.num_examples:,} test images, '
+    f'{train.num_classes} classes, {height}×{width}×{channels}'
+  )
 
 
 def _say_where(

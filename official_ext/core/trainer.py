@@ -38,7 +38,7 @@ class Trainer(base_trainer.Trainer):
 
   def train(self, num_steps: tf.Tensor) -> orbit.runner.Output:
     """Trains for `num_steps` steps from the global step on."""
-    step = int(self.global_step)
+    step = self.global_step.numpy()
     if step != self._next_input_step:
       self.train_dataset = self.distribute_dataset(
         self.task.build_inputs, self.config.task.train_data, start_step=step
