@@ -90,7 +90,7 @@ def test_weights_and_statistics_after_one_and_three_steps(reference):
     )
     if index in (0, 2):
       # After step 1 a ReLU or a pooling tie may have flipped.
-      tolerance = 1e-6 if index == 0 else 1e-3
+      tolerance = 5e-6 if index == 0 else 1e-3
       for key, variable in training.variables().items():
         expected = reference[f'after_step_{index + 1}/{key}']
         scale = np.abs(expected).max()

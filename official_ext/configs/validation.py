@@ -78,7 +78,9 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _name(hint: Any) -> str:
-  return 'None' if hint is type(None) else getattr(hint, '__name__', str(hint))
+  if typing.get_origin(hint):
+    return str(hint).replace('typing.', '')
+  return 'None' if hint is type(None) else hint.__name__
 
 
 def check(params: cfg.ExperimentConfig) -> None:

@@ -7,6 +7,8 @@ import pathlib
 import tokenize
 from collections.abc import Sequence
 
+from absl import logging
+
 import gin
 from official_ext.core.errors import UserError
 
@@ -29,6 +31,9 @@ def parse(files: Sequence[str], bindings: Sequence[str]) -> None:
   """
   for path in _SEARCH_PATHS:
     gin.add_config_file_search_path(str(path))
+  verbosity = logging.get_verbosity()
+  # Gin logs an error for each place where it does not find a file.
+  logging.set_verbosity(logging.FATAL)
   try:
     gin.parse_config_files_and_bindings(list(files), list(bindings))
   except OSError as error:
@@ -38,6 +43,8 @@ def parse(files: Sequence[str], bindings: Sequence[str]) -> None:
     ) from error
   except (ValueError, SyntaxError, tokenize.TokenError) as error:
     raise UserError(f'gin: {one_line(error)}{_suggestion(error)}') from error
+  finally:
+    logging.set_verbosity(verbosity)
 
 
 def shipped_files() -> list[str]:

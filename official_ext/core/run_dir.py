@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 from official.core import config_definitions as cfg
-from official.core import train_utils
 
 import gin
+from official_ext.core import safe_yaml
 from official_ext.core.errors import UserError
 
 _PACKAGES = (
@@ -79,7 +79,8 @@ def describe_run(params: cfg.ExperimentConfig, model_dir: str) -> None:
   folder = pathlib.Path(model_dir)
   fresh = folder / '.new'
   fresh.mkdir(exist_ok=True)
-  train_utils.serialize_config(params, str(fresh))
+  # Garden's own writer puts Python's tuples in, which only PyYAML reads.
+  (fresh / 'params.yaml').write_text(safe_yaml.dump(params.as_dict()))
   command = f'# python -m official_ext.train {shlex.join(sys.argv[1:])}\n'
   (fresh / 'requested.gin').write_text(command + gin.config_str())
   (fresh / 'versions.json').write_text(json.dumps(versions(), indent=2) + '\n')

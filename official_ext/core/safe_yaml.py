@@ -1,4 +1,4 @@
-"""Reads YAML from outside: plain data only, no Python objects."""
+"""YAML of plain data, without Python's objects."""
 
 import re
 from typing import Any
@@ -21,6 +21,19 @@ _Loader.add_implicit_resolver(
   re.compile(r'^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$'),
   list('-+.0123456789'),
 )
+
+
+class _Dumper(yaml.SafeDumper):
+  """PyYAML's safe dumper; it writes a tuple as a list already."""
+
+  def ignore_aliases(self, data: Any) -> bool:
+    """Writes equal values out each time, for people to read."""
+    return True
+
+
+def dump(data: Any) -> str:
+  """Returns YAML text that any YAML reader takes."""
+  return yaml.dump(data, Dumper=_Dumper, default_flow_style=None)
 
 
 def load(text: str) -> Any:
