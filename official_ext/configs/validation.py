@@ -23,7 +23,9 @@ USED_DATA_FIELDS = frozenset(
     'drop_remainder',
     'dtype',
     'global_batch_size',
+    'image_field_key',
     'is_training',
+    'label_field_key',
     'prefetch_buffer_size',
     'seed',
     'tfds_data_dir',
@@ -104,31 +106,19 @@ def check(params: cfg.ExperimentConfig) -> None:
 
 
 def check_fits(
-  params: cfg.ExperimentConfig, num_classes: int, image_shape: Sequence[int]
+  params: cfg.ExperimentConfig, image_shape: Sequence[int]
 ) -> None:
-  """Raises where an image classification experiment does not fit its data.
+  """Raises where the input path does not fit the size of the images.
 
   Args:
     params: A config that `check` has checked.
-    num_classes: Classes of the data.
     image_shape: Height, width and channels of the data.
 
   Raises:
     UserError: At the first value that does not fit.
   """
-  model, data = params.task.model, params.task.train_data
+  data = params.task.train_data
   name, side = data.tfds_name, min(image_shape[:2])
-  if list(model.input_size) != list(image_shape):
-    raise UserError(
-      f'task.model.input_size={list(model.input_size)}, but the images of '
-      f'{name} are {list(image_shape)}; leave it out to take that.'
-    )
-  if model.num_classes < num_classes:
-    raise UserError(
-      f'task.model.num_classes={model.num_classes}, but {name} has '
-      f'{num_classes} classes; leave it out to take that '
-      '(gin: resnet9_cifar10.num_classes).'
-    )
   if side < 8:
     raise UserError(
       f'{name} has images of {list(image_shape)}, which the network halves '

@@ -153,7 +153,7 @@ def _fit_to_data(
   model = params.task.model
   model.num_classes = model.num_classes or info.num_classes
   model.input_size = model.input_size or list(info.image_shape)
-  validation.check_fits(params, info.num_classes, info.image_shape)
+  validation.check_fits(params, info.image_shape)
   batch_size = params.task.train_data.global_batch_size
   if batch_size > info.num_examples:
     raise UserError(
