@@ -19,7 +19,7 @@ _SEARCH_PATHS = (_PACKAGE, _PACKAGE.parent)
 
 
 def parse(files: Sequence[str], bindings: Sequence[str]) -> None:
-  """Parses gin files, then bindings, and locks the configuration.
+  """Parses gin files, then bindings, in place of all that was bound before.
 
   Args:
     files: Paths; `gin/resnet9_v100.gin` is found from anywhere, and so are the
@@ -29,6 +29,7 @@ def parse(files: Sequence[str], bindings: Sequence[str]) -> None:
   Raises:
     UserError: If a file is missing, or names or values can't be parsed.
   """
+  gin.clear_config()  # It is locked after parsing; a notebook parses again.
   for path in _SEARCH_PATHS:
     gin.add_config_file_search_path(str(path))
   verbosity = logging.get_verbosity()
