@@ -6,10 +6,9 @@ import os
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
 
+import gin
 import pytest
 import tf_keras
-
-import gin
 
 
 @pytest.fixture(scope='session')

@@ -7,9 +7,9 @@ import pathlib
 import tokenize
 from collections.abc import Sequence
 
+import gin
 from absl import logging
 
-import gin
 from official_ext.core.errors import UserError
 
 _PACKAGE = pathlib.Path(__file__).resolve().parents[1]

@@ -13,10 +13,10 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 
+import gin
 import tensorflow as tf
 from official.core import config_definitions as cfg
 
-import gin
 from official_ext.core import safe_yaml
 from official_ext.core.errors import UserError
 

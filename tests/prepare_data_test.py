@@ -1,0 +1,330 @@
+"""Tests of official_ext.prepare_data and official_ext.datasets.writer."""
+
+import os
+import pathlib
+import shlex
+import signal
+import subprocess
+import sys
+import types
+
+import gin
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from official_ext import prepare_data
+from official_ext.core.errors import UserError
+from official_ext.datasets import cifar10_archive, image_folder
+
+N = 20  # images in a batch, instead of 10,000
+CLASSES = list(cifar10_archive.CLASS_NAMES)
+VERSION = tfds.builder_cls('cifar10').VERSION  # of the installed TFDS
+
+
+@pytest.fixture
+def run(monkeypatch):
+  """Runs the command in this process, whose flags stay as they are."""
+  handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+
+  def run(**flags):
+    values = dict.fromkeys(('archive', 'folder', 'name', 'data_dir')) | flags
+    values = {key: value and str(value) for key, value in values.items()}
+    monkeypatch.setattr(prepare_data, 'FLAGS', types.SimpleNamespace(**values))
+    prepare_data.main()
+
+  yield run
+  for number, handler in handlers.items():
+    signal.signal(number, handler)
+
+
+@pytest.fixture(scope='module')
+def records():
+  """Six batches of records: a label and the planes of an image."""
+  rng = np.random.default_rng(0)
+  records = rng.integers(0, 256, (6, N, 3073), dtype=np.uint8)
+  records[..., 0] %= 10
+  return records
+
+
+@pytest.fixture
+def archive(tmp_path, monkeypatch, records):
+  """A small CIFAR-10, unpacked."""
+  monkeypatch.setattr(cifar10_archive, 'BATCH_SIZE', N)
+  folder = tmp_path / 'cifar-10-batches-bin'
+  folder.mkdir()
+  names = [*(f'data_batch_{i}.bin' for i in range(1, 6)), 'test_batch.bin']
+  for name, batch in zip(names, records, strict=True):
+    (folder / name).write_bytes(batch.tobytes())
+  (folder / 'batches.meta.txt').write_text('\n'.join(CLASSES) + '\n\n')
+  return folder
+
+
+@pytest.fixture
+def photos(tmp_path):
+  """Images of 10×8 of three classes, of which one is greyscale."""
+  rng = np.random.default_rng(1)
+  folder = tmp_path / 'photos'
+  for split, count in (('train', 4), ('test', 2)):
+    for name in ('bee', 'ant', 'cat'):
+      (folder / split / name).mkdir(parents=True)
+      for i in range(count):
+        shape = (8, 10) if name == 'cat' else (8, 10, 3)
+        image = Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8))
+        image.save(folder / split / name / f'{i}.png')
+  return folder
+
+
+def below(folder):
+  """Returns all that lies below a folder: paths and the bytes of files."""
+  return {
+    path.relative_to(folder): path.read_bytes() if path.is_file() else None
+    for path in folder.rglob('*')
+  }
+
+
+def next_bindings(output):
+  """Returns what the command that was printed last binds, as gin reads it."""
+  before, command = output.splitlines()[-1].split('Next: ')
+  assert not before
+  words = shlex.split(command)
+  program = 'python -m official_ext.train --gin_file gin/resnet9_v100.gin'
+  assert words[:5] == program.split()
+  assert words[5::2] == ['--gin_params'] * len(words[6::2])
+  parsed = [gin.config_parser.ConfigParser(w, None) for w in words[6::2]]
+  return {
+    statement.arg_name: statement.value
+    for parser in parsed
+    for statement in parser
+    if statement.selector == 'resnet9_cifar10'
+  }
+
+
+def test_tfds_loads_the_archive_as_cifar10(
+  archive, run, records, tmp_path, capsys
+):
+  out = tmp_path / 'out dir'
+  run(archive=archive, data_dir=out)
+  datasets, info = tfds.load('cifar10', data_dir=out, with_info=True)
+  assert info.features['label'].names == CLASSES
+  examples = {
+    str(example['id'], 'utf-8'): (example['label'], example['image'])
+    for dataset in datasets.values()
+    for example in tfds.as_numpy(dataset)
+  }
+  flat = [*records[:5].reshape(-1, 3073), *records[5]]
+  ids = [f'train_{i:05d}' for i in range(5 * N)]
+  ids += [f'test_{i:05d}' for i in range(N)]
+  assert examples.keys() == set(ids)
+  for name, record in zip(ids, flat, strict=True):
+    label, image = examples[name]
+    assert label == record[0]
+    planes = record[1:].reshape(3, 32, 32)
+    np.testing.assert_array_equal(np.moveaxis(image, -1, 0), planes)
+  output = capsys.readouterr().out
+  assert (
+    f'Wrote cifar10/{VERSION} to {out}/cifar10/{VERSION}: 100 train and 20 '
+    'test images of 32×32 pixels in 10 classes (airplane, autom' in output
+  )
+  assert next_bindings(output) == {'data_dir': str(out)}
+
+
+def test_writes_what_tfds_itself_writes(archive, run, tmp_path, monkeypatch):
+  monkeypatch.setattr(
+    tfds.download.DownloadManager,
+    'download_and_extract',
+    lambda self, url: str(tmp_path),
+  )
+  theirs, ours = tmp_path / 'theirs', tmp_path / 'ours'
+  tfds.builder('cifar10', data_dir=theirs).download_and_prepare()
+  run(archive=tmp_path, data_dir=ours)
+  files, our_files = below(theirs / 'cifar10'), below(ours / 'cifar10')
+  assert files.keys() == our_files.keys()
+  # The module of the builder, and the order of the fields in a record, differ.
+  for path in files:
+    if not path.name.startswith(('dataset_info', 'cifar10-')):
+      assert files[path] == our_files[path]
+  for split in ('train', 'test'):
+    examples, our_examples = (
+      list(tfds.as_numpy(tfds.load('cifar10', data_dir=place, split=split)))
+      for place in (theirs, ours)
+    )
+    for example, our_example in zip(examples, our_examples, strict=True):
+      assert example.keys() == our_example.keys()
+      for key, value in example.items():
+        np.testing.assert_array_equal(value, our_example[key])
+
+
+def test_tfds_reads_a_folder_under_its_new_name(photos, run, tmp_path, capsys):
+  out = tmp_path / 'out'
+  run(folder=photos, name='my_bugs', data_dir=out)
+  builder = tfds.builder('my_bugs', data_dir=out)
+  assert builder.info.features['label'].names == ['ant', 'bee', 'cat']
+  assert builder.info.features['image'].shape == (8, 10, 3)
+  assert builder.info.supervised_keys == ('image', 'label')
+  total = []
+  for split, count in (('train', 12), ('test', 6)):
+    assert builder.info.splits[split].num_examples == count
+    written = sorted(
+      (int(label), image.tobytes())
+      for image, label in tfds.as_numpy(
+        builder.as_dataset(split=split, as_supervised=True)
+      )
+    )
+    expected = sorted(
+      (label, np.asarray(Image.open(path).convert('RGB')).tobytes())
+      for label, name in enumerate(('ant', 'bee', 'cat'))
+      for path in (photos / split / name).iterdir()
+    )
+    assert written == expected
+    if split == 'train':
+      total = np.frombuffer(b''.join(image for _, image in expected), np.uint8)
+  output = capsys.readouterr().out
+  assert '6 images are greyscale, have a palette or an opaque alpha' in output
+  bindings = next_bindings(output)
+  assert bindings.pop('mean_rgb') == pytest.approx(
+    total.reshape(-1, 3).mean(0), abs=0.01
+  )
+  assert bindings.pop('stddev_rgb') == pytest.approx(
+    total.reshape(-1, 3).std(0), abs=0.01
+  )
+  assert bindings == {
+    'data_dir': str(out),
+    'dataset': 'my_bugs',
+    'num_classes': 3,
+    'batch_size': 12,
+  }
+
+
+def test_leaves_an_existing_data_set_as_it_is(archive, run, tmp_path):
+  out = tmp_path / 'out'
+  run(archive=archive, data_dir=out)
+  before = below(out)
+  with pytest.raises(UserError, match=r'cifar10/3\.0\.2 is there already and'):
+    run(archive=archive, data_dir=out)
+  assert below(out) == before
+
+
+def test_writes_beside_other_data_sets(photos, run, tmp_path):
+  out = tmp_path / 'out'
+  run(folder=photos, name='first', data_dir=out)
+  before = below(out)
+  run(folder=photos, name='second', data_dir=out)
+  after = below(out)
+  assert {p for p in after if p.parts[0] == 'first'} == before.keys()
+  assert before.items() <= after.items()
+  assert {p.parts[0] for p in after} == {'first', 'second'}
+
+
+def interrupt(*unused_args):
+  os.kill(os.getpid(), signal.SIGTERM)
+
+
+def fail(*unused_args):
+  raise OSError(28, 'No space left on device')
+
+
+def change(path, unused_shape):
+  raise UserError(f'{path} changed')
+
+
+@pytest.mark.parametrize(
+  ('happens', 'error', 'text'),
+  [
+    (interrupt, SystemExit, '143'),
+    (fail, UserError, r'my_bugs/1\.0\.0 cannot be written: .* No space left'),
+    (change, UserError, 'changed'),
+  ],
+)
+@pytest.mark.parametrize('filled', [False, True])
+def test_a_failure_half_way_leaves_nothing(
+  photos, run, tmp_path, monkeypatch, happens, error, text, filled
+):
+  out = tmp_path / 'new' / 'out'
+  if filled:
+    (out / 'my_bugs' / '0.9.0').mkdir(parents=True)
+  before = below(tmp_path)
+  read, seen = image_folder.read, []
+
+  def read_some(path, shape):
+    seen.append(path)
+    if len(seen) == 15:  # The training images are written by then.
+      assert list(tmp_path.glob('new/out/my_bugs/*/*train.tfrecord*'))
+      happens(path, shape)
+    return read(path, shape)
+
+  monkeypatch.setattr(image_folder, 'read', read_some)
+  with pytest.raises(error, match=text):
+    run(folder=photos, name='my_bugs', data_dir=out)
+  assert len(seen) == 15
+  assert below(tmp_path) == before
+
+
+def test_a_bad_source_leaves_nothing(archive, photos, run, tmp_path):
+  (archive / 'data_batch_5.bin').unlink()
+  (photos / 'test/cat/0.png').write_bytes(b'x')
+  with pytest.raises(UserError, match=r'lacks data_batch_5\.bin'):
+    run(archive=archive, data_dir=tmp_path / 'out')
+  with pytest.raises(UserError, match=r'cat/0\.png cannot be read'):
+    run(folder=photos, name='my_bugs', data_dir=tmp_path / 'out')
+  assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize(
+  'name', ['Bugs', 'my-bugs', '2bugs', '', 'a/b', '../bugs', 'class', 'é']
+)
+def test_refuses_a_name_that_is_not_in_snake_case(photos, run, tmp_path, name):
+  with pytest.raises(UserError, match=r'is not a name in|go togeth'):
+    run(folder=photos, name=name, data_dir=tmp_path / 'out')
+  assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize('name', ['cifar10', 'mnist', 'procedural_shapes'])
+def test_refuses_the_name_of_a_known_data_set(photos, run, tmp_path, name):
+  with pytest.raises(
+    UserError, match=f"'{name}' is a data set that TFDS knows"
+  ):
+    run(folder=photos, name=name, data_dir=tmp_path / 'out')
+
+
+@pytest.mark.parametrize(
+  ('flags', 'message'),
+  [
+    ({}, 'give either --archive or --folder'),
+    ({'archive': 'a', 'folder': 'b'}, 'give either --archive or --folder'),
+    ({'folder': 'b'}, '--folder and --name go together'),
+    ({'archive': 'a', 'name': 'c'}, '--folder and --name go together'),
+    ({'archive': 'a'}, 'give --data_dir, the folder to write to'),
+    ({'archive': 'a', 'data_dir': 'gs://b/c'}, 'gs://b/c is not on this mach'),
+  ],
+)
+def test_says_which_flags_are_needed(run, flags, message):
+  with pytest.raises(UserError, match=message):
+    run(**flags)
+
+
+def test_refuses_a_data_dir_that_is_a_file(archive, run, tmp_path):
+  (tmp_path / 'file').touch()
+  with pytest.raises(UserError, match='file is not a folder that can be writ'):
+    run(archive=archive, data_dir=tmp_path / 'file' / 'out')
+
+
+def test_ends_with_one_line_and_no_trace(tmp_path):
+  repository = pathlib.Path(prepare_data.__file__).parents[1]
+  (tmp_path / 'cifar-10-python.tar.gz').write_bytes(b'\x1f\x8b broken')
+  command = [sys.executable, '-m', 'official_ext.prepare_data']
+  command += ['--archive=cifar-10-python.tar.gz', '--data_dir=out']
+  result = subprocess.run(
+    command,
+    cwd=tmp_path,
+    env=os.environ | {'PYTHONPATH': str(repository)},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert result.returncode == 2
+  *_, last = result.stderr.splitlines()
+  assert last.startswith(f'error: {tmp_path}/cifar-10-python.tar.gz is damaged')
+  assert 'Traceback' not in result.stderr
+  assert not (tmp_path / 'out').exists()
