@@ -1,0 +1,156 @@
+"""tf.data pipelines over images that are held in memory."""
+
+import tensorflow as tf
+from absl import logging
+
+from official_ext.configs.image_classification import DataConfig
+from official_ext.core.errors import UserError
+from official_ext.dataloaders import preprocessing
+from official_ext.dataloaders.in_memory import ImageData
+from official_ext.ops import stateless_random
+
+# Stands in a seed where augmentation has the step, which counts from 0.
+_SHUFFLE = -1
+
+
+def build(
+  data: ImageData,
+  params: DataConfig,
+  input_context: tf.distribute.InputContext | None = None,
+  start_step: int = 0,
+) -> tf.data.Dataset:
+  """Builds the pipeline of one worker.
+
+  Training goes on for ever. The order of the images and all that is random are
+  functions of (seed, epoch, step), so that a pipeline built with `start_step`
+  gives the batches that one without it gives from there on, and so that the
+  rows of several workers make up the batch of a single one. An epoch is a new
+  order of all images, less those of the last, partial batch.
+
+  Evaluation gives every image once, in the order of the data set and only
+  normalised; the last batch may be smaller.
+
+  Args:
+    data: The images.
+    params: Training or validation data. A `seed` of None is 0.
+    input_context: Which worker this is, and of how many.
+    start_step: Training step, over all epochs, whose batch comes first.
+
+  Returns:
+    A dataset of (images `[batch, height, width, channels]` of `params.dtype`;
+    int32 labels `[batch]`), `batch` being that of a replica. The batches of the
+    worker's replicas follow one another.
+
+  Raises:
+    UserError: If the batch is larger than the training data or cannot be
+      divided among the replicas.
+  """
+  context = input_context or tf.distribute.InputContext()
+  batch_size = _replica_batch_size(params, context)
+  if params.is_training:
+    dataset = _training(data, params, context, start_step)
+    # A worker makes the rows of all its replicas at once.
+    dataset = dataset.rebatch(batch_size, drop_remainder=True)
+    # Known to be endless, a distributed iterator need not look for the end.
+    dataset = dataset.apply(
+      tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+    )
+  else:
+    dataset = _evaluation(data, params, context, batch_size)
+  options = tf.data.Options()
+  options.deterministic = True
+  options.experimental_distribute.auto_shard_policy = (
+    tf.data.experimental.AutoShardPolicy.OFF
+  )
+  buffer_size = params.prefetch_buffer_size or tf.data.AUTOTUNE
+  return dataset.with_options(options).prefetch(buffer_size)
+
+
+def gather(data: ImageData, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+  """Copies the images and labels of `rows`, int `[batch]`, out of memory."""
+  return tf.gather(data.images, rows), tf.gather(data.labels, rows)
+
+
+def _training(
+  data: ImageData,
+  params: DataConfig,
+  context: tf.distribute.InputContext,
+  start_step: int,
+) -> tf.data.Dataset:
+  """Returns the worker's rows of each global batch."""
+  steps = _steps_per_epoch(data, params)
+  num_rows = params.global_batch_size // context.num_input_pipelines
+  first_row = context.input_pipeline_id * num_rows
+
+  def steps_of(epoch: tf.Tensor) -> tf.data.Dataset:
+    epoch = tf.cast(epoch, tf.int32)
+    seed = stateless_random.make_seed(params.seed or 0, epoch, _SHUFFLE)
+    order = stateless_random.permutation(seed, data.info.num_examples)
+    batches = tf.reshape(order[: steps * params.global_batch_size], [steps, -1])
+    rows = batches[:, first_row : first_row + num_rows]
+    return tf.data.Dataset.from_tensor_slices(
+      (tf.fill([steps], epoch), tf.range(steps), rows)
+    )
+
+  def batch_of(
+    epoch: tf.Tensor, step: tf.Tensor, rows: tf.Tensor
+  ) -> tuple[tf.Tensor, tf.Tensor]:
+    images, labels = gather(data, rows)
+    images = preprocessing.for_training(images, params, epoch, step, first_row)
+    return images, labels
+
+  first_epoch, first_step = divmod(start_step, steps)
+  epochs = tf.data.Dataset.range(first_epoch, tf.int32.max)
+  return (
+    epochs.flat_map(steps_of).skip(first_step).map(batch_of, tf.data.AUTOTUNE)
+  )
+
+
+def _evaluation(
+  data: ImageData,
+  params: DataConfig,
+  context: tf.distribute.InputContext,
+  batch_size: int,
+) -> tf.data.Dataset:
+  """Returns the worker's part of the images."""
+  count, workers = data.info.num_examples, context.num_input_pipelines
+  first = count * context.input_pipeline_id // workers
+  end = count * (context.input_pipeline_id + 1) // workers
+  logging.info(
+    'Evaluation on all %d images of %s, %d of them on this worker.',
+    count,
+    data.info.name,
+    end - first,
+  )
+
+  def batch_of(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    images, labels = gather(data, rows)
+    return preprocessing.for_evaluation(images, params), labels
+
+  rows = tf.data.Dataset.range(first, end).batch(batch_size)
+  return rows.map(batch_of, tf.data.AUTOTUNE)
+
+
+def _steps_per_epoch(data: ImageData, params: DataConfig) -> int:
+  """Returns the number of full batches in the data, at least 1."""
+  size, count = params.global_batch_size, data.info.num_examples
+  if size > count:
+    raise UserError(
+      f'task.train_data.global_batch_size={size} is more than the {count} '
+      f'images of {data.info.name}; use at most that many.'
+    )
+  return count // size
+
+
+def _replica_batch_size(
+  params: DataConfig, context: tf.distribute.InputContext
+) -> int:
+  """Returns the number of images of a step on one replica."""
+  size, replicas = params.global_batch_size, context.num_replicas_in_sync
+  if size % replicas:
+    place = 'train_data' if params.is_training else 'validation_data'
+    raise UserError(
+      f'task.{place}.global_batch_size={size} cannot be divided among '
+      f'{replicas} replicas; use a multiple of {replicas}.'
+    )
+  return size // replicas

@@ -1,0 +1,132 @@
+"""Reads a TFDS image classification data set into memory."""
+
+import dataclasses
+import math
+import re
+
+import numpy as np
+import psutil
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from official_ext.configs.image_classification import (
+  DataConfig,
+  ImageClassificationModel,
+)
+from official_ext.core.errors import UserError
+from official_ext.dataloaders import image_source
+
+# A data set is in memory twice while its images are joined to one tensor, and
+# the training needs some memory too.
+_MAX_SHARE_OF_AVAILABLE_MEMORY = 1 / 3
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageData:
+  """A data set in the memory of the host.
+
+  Attributes:
+    info: What it is.
+    images: uint8 `[num_examples, height, width, channels]`, as stored.
+    labels: int32 `[num_examples]`, in 0 to `info.num_classes` - 1.
+  """
+
+  info: image_source.ImageDataInfo
+  images: tf.Tensor
+  labels: tf.Tensor
+
+
+def describe(params: DataConfig) -> image_source.ImageDataInfo:
+  """Describes a data set without reading its images; prepares it if need be.
+
+  Args:
+    params: Which data set and split; see `image_source.open_source`.
+
+  Raises:
+    UserError: If it is not an image classification data set of one size.
+  """
+  return image_source.open_source(params).info
+
+
+def load(params: DataConfig, model: ImageClassificationModel) -> ImageData:
+  """Reads a split of a data set into memory; prepares it if need be.
+
+  Each image is decoded once, in the order of the data set, and kept as it is,
+  on the CPU even where there is a GPU.
+
+  Args:
+    params: Which data set and split; see `image_source.open_source`.
+    model: What is to read it.
+
+  Raises:
+    UserError: If it is not an image classification data set of one size, does
+      not fit the model or the memory, or is damaged.
+  """
+  source = image_source.open_source(params)
+  _check_model(source, model)
+  _check_memory(source)
+  try:
+    images, labels = _read(source)
+  except tf.errors.OpError as error:
+    reason = re.sub(r'\{\{.*?\}\} ?| ?\[Op:.*', '', error.message)
+    raise UserError(
+      f'{source.place}: {source.builder.data_path} is damaged: {reason}; '
+      'delete it and prepare the data set again.'
+    ) from error
+  _check_labels(source, labels)
+  return ImageData(source.info, images, labels)
+
+
+def _check_model(
+  source: image_source.ImageSource, model: ImageClassificationModel
+) -> None:
+  info = source.info
+  if list(model.input_size) != list(info.image_shape):
+    raise UserError(
+      f'{source.place}: the images of {info.name} are '
+      f'{list(info.image_shape)}, but task.model.input_size='
+      f'{list(model.input_size)}; use a data set of that size.'
+    )
+  if info.num_classes > model.num_classes:
+    raise UserError(
+      f'{source.place}: {info.name} has {info.num_classes} classes, but '
+      f'task.model.num_classes={model.num_classes}; use {info.num_classes}.'
+    )
+
+
+def _check_memory(source: image_source.ImageSource) -> None:
+  needed = source.info.num_examples * math.prod(source.info.image_shape)
+  available = psutil.virtual_memory().available
+  if needed > available * _MAX_SHARE_OF_AVAILABLE_MEMORY:
+    raise UserError(
+      f"{source.place}.tfds_split='{source.split}' takes "
+      f'{needed / 2**30:.1f} GiB, more than a third of the '
+      f'{available / 2**30:.1f} GiB of memory available; take a slice such as '
+      f"'{source.split.split('[')[0]}[:10%]'."
+    )
+
+
+def _check_labels(source: image_source.ImageSource, labels: tf.Tensor) -> None:
+  num_classes = source.info.num_classes
+  wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
+  if wrong.size:
+    raise UserError(
+      f'{source.place}: image {wrong[0]} of {source.info.name} has label '
+      f'{labels[wrong[0]]}, outside 0 to {num_classes - 1}; use a split whose '
+      'images are all labelled.'
+    )
+
+
+def _read(source: image_source.ImageSource) -> tuple[tf.Tensor, tf.Tensor]:
+  """Reads and decodes all images and labels."""
+  keys = source.image_key, source.label_key
+  with tf.device('CPU:0'):
+    # Autocaching would hold the images a third time.
+    examples = source.builder.as_dataset(
+      split=source.split,
+      batch_size=-1,
+      decoders=tfds.decode.PartialDecoding(dict.fromkeys(keys, True)),
+      read_config=tfds.ReadConfig(try_autocache=False),
+    )
+    images, labels = (examples[key] for key in keys)
+    return images, tf.cast(labels, tf.int32)

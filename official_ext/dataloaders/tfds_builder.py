@@ -1,0 +1,114 @@
+"""Finds a TFDS data set by name and, where need be, prepares it."""
+
+import difflib
+import os
+import re
+
+import tensorflow_datasets as tfds
+
+from official_ext.core.errors import UserError
+
+
+def open_builder(
+  name: str, data_dir: str, place: str
+) -> tfds.core.DatasetBuilder:
+  """Opens a data set that TFDS knows, or that lies in `data_dir`.
+
+  One that is not prepared is prepared, in full or not at all. What is to be
+  downloaded, from where and how much, is printed before; a file of which TFDS
+  has no checksum is not downloaded.
+
+  Args:
+    name: TFDS name, with a config and a version if need be.
+    data_dir: Folder of TFDS data sets; empty for TFDS' default.
+    place: Config of the two before, for errors.
+
+  Returns:
+    A builder whose data set is prepared.
+
+  Raises:
+    UserError: If the data set is unknown, half-written or cannot be prepared.
+  """
+  data_dir = os.path.expanduser(data_dir)
+  where = f"{place}.tfds_name='{name}'"
+  builder = _find(name, data_dir, where)
+  if builder.data_path.exists():
+    if builder.is_prepared():
+      return builder
+    raise _half_written(where, builder.data_path)
+  urls = builder.url_infos or {}
+  if urls and data_dir and not os.path.isdir(data_dir):
+    raise UserError(
+      f"{place}.tfds_data_dir='{data_dir}' does not exist; create it to have "
+      f'{name} downloaded there, or {_local_way(data_dir)}'
+    )
+  try:
+    _prepare(builder, urls)
+  except Exception as error:  # Of any type: the network's, the disk's, TFDS'.
+    # Another process may have prepared it in the meantime.
+    if not builder.data_path.exists():
+      mend = _local_way(data_dir) if urls else 'choose another tfds_data_dir.'
+      raise UserError(
+        f'{where} could not be prepared in {builder.data_path}: '
+        f'{_reason(error)}; {mend}'
+      ) from error
+  return _find(name, data_dir, where)
+
+
+def _find(name: str, data_dir: str, where: str) -> tfds.core.DatasetBuilder:
+  folder = data_dir or str(tfds.core.constants.DATA_DIR)
+  try:
+    return tfds.builder(name, data_dir=data_dir or None)
+  except tfds.core.registered.DatasetNotFoundError as error:
+    base_name = re.split('[/:]', name)[0]
+    there = os.listdir(folder) if os.path.isdir(folder) else []
+    if base_name in there:
+      raise _half_written(where, os.path.join(folder, base_name)) from error
+    known = {*there, *tfds.list_builders(with_community_datasets=False)}
+    close = difflib.get_close_matches(base_name, sorted(known), cutoff=0.5)
+    mend = f'did you mean {", ".join(close)}?' if close else 'mend the name.'
+    raise UserError(
+      f'{where} is neither a data set of TFDS nor in {folder}; {mend}'
+    ) from error
+  except Exception as error:  # Of any type: TFDS', JSON's, protobuf's.
+    raise UserError(
+      f'{where} cannot be opened in {folder}: {_reason(error)}; mend the name, '
+      'or delete the data set there and prepare it again.'
+    ) from error
+
+
+def _prepare(
+  builder: tfds.core.DatasetBuilder,
+  urls: dict[str, tfds.download.checksums.UrlInfo],
+) -> None:
+  """Writes the data set, after saying what that takes."""
+  name = builder.info.full_name
+  if urls:
+    size = tfds.core.utils.Size(sum(info.size for info in urls.values()))
+    print(f'Downloading {size} for {name} from {", ".join(urls)}', flush=True)
+  print(f'Writing {name} to {builder.data_path}', flush=True)
+  builder.download_and_prepare(
+    download_config=tfds.download.DownloadConfig(
+      try_download_gcs=False, force_checksums_validation=True
+    )
+  )
+
+
+def _half_written(where: str, path: os.PathLike | str) -> UserError:
+  return UserError(
+    f'{where}: {path} is half-written; delete it and prepare the data set '
+    'again.'
+  )
+
+
+def _local_way(data_dir: str) -> str:
+  return (
+    'take a local copy: python -m official_ext.prepare_data '
+    f'--archive FILE_OR_FOLDER --data_dir {data_dir or "DIR"}'
+  )
+
+
+def _reason(error: Exception) -> str:
+  """Returns the first line of an error, without what TFDS puts before it."""
+  text = re.sub('^Failed to construct dataset .*}": ', '', str(error).strip())
+  return text.partition('\n')[0].rstrip(' .') or type(error).__name__

@@ -1,0 +1,224 @@
+"""Crop, flip, cutout and normalisation against the original and by property."""
+
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from official.vision.ops import augment as garden_augment
+
+from official_ext.configs import common
+from official_ext.configs.image_classification import DataConfig
+from official_ext.dataloaders import preprocessing
+from official_ext.ops import augment, stateless_random
+from official_ext.ops.normalize import normalize
+
+REFERENCE = pathlib.Path(__file__).parent / 'data' / 'resnet9_reference.npz'
+SEED = tf.constant([3, 4])
+
+
+def eagerly(function, *tensors):
+  return function(*map(tf.constant, tensors)).numpy()
+
+
+def in_tf_data(function, *tensors):
+  batches = tf.data.Dataset.from_tensors(tensors).map(function)
+  return batches.get_single_element().numpy()
+
+
+def under_xla(function, *tensors):
+  return tf.function(function, jit_compile=True)(*tensors).numpy()
+
+
+everywhere = pytest.mark.parametrize('run', [eagerly, in_tf_data, under_xla])
+
+
+def train_config(**overrides):
+  augmentation = common.Augmentation(type='cutout')
+  return DataConfig(
+    is_training=True,
+    **{'global_batch_size': 6, 'aug_type': augmentation, **overrides},
+  )
+
+
+def chi_square_excess(values, cells):
+  """Deviations by which the counts of 0 to `cells` - 1 miss the uniform."""
+  counts = np.bincount(values, minlength=cells)
+  assert len(counts) == cells
+  expected = len(values) / cells
+  chi_square = ((counts - expected) ** 2 / expected).sum()
+  return (chi_square - (cells - 1)) / np.sqrt(2 * (cells - 1))
+
+
+@everywhere
+def test_the_original_code_gives_the_same_images(run):
+  reference = np.load(REFERENCE)
+  given = reference['augment/crop_y_crop_x_flip_cutout_y_cutout_x']
+
+  def apply(images, offsets, flips, corners):
+    choices = preprocessing.Choices(offsets, flips, corners)
+    return preprocessing.apply(images, train_config(), choices)
+
+  result = run(
+    apply,
+    reference['augment/images'],
+    given[:, :2].astype(np.int32),
+    given[:, 2] == 1,
+    given[:, 3:].astype(np.int32),
+  )
+  assert np.abs(result - reference['augment/result']).max() < 1e-6
+
+
+@everywhere
+def test_drawn_choices_are_the_same_everywhere(run):
+  config = train_config(seed=7)
+  images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
+
+  def for_training(images):
+    return preprocessing.for_training(images, config, 2, 5, 0)
+
+  choices = preprocessing.draw(
+    config, stateless_random.make_seed(7, 2, 5), [32, 32]
+  )
+  expected = preprocessing.apply(images, config, choices)
+  np.testing.assert_allclose(run(for_training, images), expected, atol=1e-6)
+
+
+@everywhere
+@pytest.mark.parametrize('padding', [0, 1, 4])
+def test_crops_are_windows_of_the_reflected_image(run, padding):
+  images = np.random.default_rng(0).integers(0, 256, (81, 6, 5, 2), np.uint8)
+  side = 2 * padding + 1
+  offsets = np.stack(np.divmod(np.arange(81) % side**2, side), 1)
+  flips = np.arange(81) % 3 == 0
+  result = run(
+    lambda *args: augment.crop_and_flip(*args, padding),
+    images,
+    offsets.astype(np.int32),
+    flips,
+  )
+  border = [(0, 0), (padding, padding), (padding, padding), (0, 0)]
+  padded = np.pad(images, border, mode='reflect')
+  for i, (y, x) in enumerate(offsets):
+    window = padded[i, y : y + 6, x : x + 5]
+    np.testing.assert_array_equal(
+      result[i], window[:, ::-1] if flips[i] else window
+    )
+
+
+@pytest.mark.parametrize('padding', [-1, 5])
+def test_padding_that_cannot_be_reflected(padding):
+  with pytest.raises(ValueError, match=f'padding={padding} .* 6x5'):
+    augment.crop_and_flip(tf.zeros([1, 6, 5, 1]), [[0, 0]], [False], padding)
+
+
+@everywhere
+def test_cutout_zeroes_64_pixels_of_each_channel(run):
+  cutout = augment.Cutout(8)
+
+  def cut(images):
+    return cutout.apply(images, cutout.draw(SEED, 500, 32, 24))
+
+  holes = run(cut, np.ones([500, 32, 24, 3], np.float32)) == 0
+  np.testing.assert_array_equal(holes.sum((1, 2)), np.full([500, 3], 64))
+  # 8 full rows by 8 full columns, so one square, wholly inside.
+  assert (holes.any(2).sum(1) == 8).all()
+  assert (holes.any(1).sum(1) == 8).all()
+  rows = np.argmax(holes.any((2, 3)), 1)
+  columns = np.argmax(holes.any((1, 3)), 1)
+  assert (rows.min(), rows.max()) == (0, 24)
+  assert (columns.min(), columns.max()) == (0, 16)
+
+
+@pytest.mark.parametrize('dtype', ['uint8', 'float16', 'bfloat16', 'float32'])
+def test_cutout_keeps_the_type(dtype):
+  images = tf.cast(tf.fill([2, 8, 8, 1], 3), dtype)
+  result = augment.Cutout(2).apply(images, tf.constant([[0, 6], [6, 0]]))
+  assert result.dtype == dtype
+  assert tf.reduce_sum(tf.cast(result, tf.int32)) == 3 * 2 * (64 - 4)
+  assert not result[0, 1, 7, 0]
+  assert not result[1, 7, 1, 0]
+
+
+def test_cutout_is_an_augmenter_of_garden():
+  cutout = augment.Cutout(size=3, seed=1)
+  assert isinstance(cutout, garden_augment.ImageAugment)
+  image = cutout.distort(tf.ones([8, 9, 3]))
+  assert image.shape == [8, 9, 3]
+  assert (image.numpy() == 0).sum() == 9 * 3
+  # Another square for each image, and for each call.
+  first, second = (cutout.distort(tf.ones([50, 8, 9, 1])) for _ in range(2))
+  assert len(np.unique(first, axis=0)) > 10
+  assert (first.numpy() != second.numpy()).any()
+
+
+def test_cutout_draws_anew_inside_tf_data():
+  images = tf.data.Dataset.from_tensors(tf.ones([32, 32, 1])).repeat(20)
+  cut = images.map(augment.Cutout(seed=5).distort)
+  first, second = (np.stack(list(cut.as_numpy_iterator())) for _ in range(2))
+  np.testing.assert_array_equal(first, second)
+  assert len(np.unique(first, axis=0)) > 15
+
+
+def test_cutout_of_a_size_that_does_not_fit():
+  with pytest.raises(ValueError, match='size=0 must be at least 1'):
+    augment.Cutout(0)
+  with pytest.raises(ValueError, match=r'size=33 does not fit .* 64x32'):
+    augment.Cutout(33).distort(tf.ones([64, 32, 3]))
+
+
+def test_draws_are_uniform_and_independent():
+  count = 100_000
+  y, x = augment.draw_offsets(SEED, count, 4).numpy().T
+  assert abs(chi_square_excess(9 * y + x, 81)) < 4
+  assert abs(chi_square_excess(81 * y[::2] + 9 * y[1::2] + x[::2], 729)) < 4
+  flips = augment.draw_flips(SEED, count).numpy()
+  assert abs(chi_square_excess(flips[::2] + 2 * flips[1::2], 4)) < 4
+  y, x = augment.Cutout(8).draw(SEED, count, 32, 32).numpy().T
+  assert abs(chi_square_excess(25 * y + x, 625)) < 4
+
+
+def test_choices_of_one_image_are_independent():
+  config = train_config(global_batch_size=100_000)
+  offsets, flips, corners = (
+    choice.numpy() for choice in preprocessing.draw(config, SEED, [32, 32])
+  )
+  joint = 25 * (9 * flips + offsets[:, 0]) + corners[:, 0]
+  assert abs(chi_square_excess(joint, 450)) < 4
+
+
+def test_every_epoch_step_and_seed_draws_anew():
+  draws = {
+    augment.draw_offsets(stateless_random.make_seed(*point), 50, 4)
+    .numpy()
+    .tobytes()
+    for point in [
+      (seed, epoch, step)
+      for seed in (0, 1, 2**32, -1)
+      for epoch in range(5)
+      for step in range(5)
+    ]
+  }
+  assert len(draws) == 4 * 5 * 5
+
+
+def test_what_is_switched_off_is_left_out():
+  config = train_config(
+    crop_padding=0,
+    aug_rand_hflip=False,
+    aug_type=None,
+    mean_rgb=[0.0] * 3,
+    stddev_rgb=[1.0] * 3,
+  )
+  images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
+  result = preprocessing.for_training(images, config, 0, 0, 0)
+  np.testing.assert_array_equal(result, images)
+
+
+def test_normalisation_by_channel():
+  images = np.arange(2 * 4 * 3 * 2, dtype=np.uint8).reshape(2, 4, 3, 2)
+  mean, stddev = [3.0, 100.0], [2.0, 0.5]
+  np.testing.assert_array_equal(
+    normalize(images, mean, stddev),
+    np.float32((images - np.array(mean)) / np.array(stddev)),
+  )
