@@ -3,13 +3,13 @@
 import dataclasses
 from collections.abc import Sequence
 
+import gin
 from official.core import config_definitions as cfg
 from official.core import exp_factory
 from official.modeling import hyperparams
 from official.vision.configs import common as garden_common
 from official.vision.configs import image_classification
 
-import gin
 from official_ext.configs import backbones, common, optimization
 
 # The experiment's namesake, so that its config is complete before any data is

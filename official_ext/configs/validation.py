@@ -105,43 +105,40 @@ def check(params: cfg.ExperimentConfig) -> None:
   _check_names(params.task.model)
 
 
-def check_fits(
-  params: cfg.ExperimentConfig, image_shape: Sequence[int]
-) -> None:
+def check_fits(data: Any, place: str, image_shape: Sequence[int]) -> None:
   """Raises where the input path does not fit the size of the images.
 
   Args:
-    params: A config that `check` has checked.
+    data: Training or validation data that `check` has checked.
+    place: Its dotted path.
     image_shape: Height, width and channels of the data.
 
   Raises:
     UserError: At the first value that does not fit.
   """
-  data = params.task.train_data
   name, side = data.tfds_name, min(image_shape[:2])
   if side < 8:
     raise UserError(
-      f'{name} has images of {list(image_shape)}, which the network halves '
-      'three times; use images of 8 pixels or more on each side.'
+      f"{place}.tfds_name='{name}' has images of {list(image_shape)}; the "
+      'network halves them three times, so use at least 8 pixels a side.'
     )
   for key in ('mean_rgb', 'stddev_rgb'):
     value = getattr(data, key)
     if len(value) != image_shape[2]:
       raise UserError(
-        f'task.train_data.{key}={value} is not one number for each of the '
+        f'{place}.{key}={value} is not one number for each of the '
         f'{image_shape[2]} channels of {name} (gin: resnet9_cifar10.{key}).'
       )
   if data.crop_padding >= side:
     raise UserError(
-      f'task.train_data.crop_padding={data.crop_padding} cannot be reflected '
-      f'in images of {side} pixels; use less '
-      '(gin: resnet9_cifar10.crop_padding).'
+      f'{place}.crop_padding={data.crop_padding} cannot be reflected in images '
+      f'of {side} pixels; use less (gin: resnet9_cifar10.crop_padding).'
     )
   cutout = data.aug_type.cutout.size if data.aug_type else 0
   if cutout > side:
     raise UserError(
-      f'task.train_data.aug_type.cutout.size={cutout} is more than the {side} '
-      'pixels of an image; use less (gin: resnet9_cifar10.cutout_size).'
+      f'{place}.aug_type.cutout.size={cutout} is more than the {side} pixels '
+      'of an image; use less (gin: resnet9_cifar10.cutout_size).'
     )
 
 

@@ -128,11 +128,9 @@ def _check_keys(
   for key, value in override.items():
     if key not in known:
       close = difflib.get_close_matches(str(key), known, n=1)
-      mend = (
-        f'did you mean {prefix}{close[0]}?'
-        if close
-        else (f'there are {", ".join(known)}.')
-      )
+      mend = f'there are {", ".join(known)}.'
+      if close:
+        mend = f'did you mean {prefix}{close[0]}?'
       raise UserError(f'{place}: {prefix}{key} does not exist; {mend}')
     inner = getattr(params, key)
     if isinstance(value, dict) and hasattr(inner, 'RESERVED_ATTR'):
@@ -149,12 +147,17 @@ def _fit_to_data(
     made: The config before overrides. A count of steps that an override did not
       touch follows the data; one that it set stays.
   """
-  info = in_memory.describe(params.task.train_data)
-  model = params.task.model
+  task = params.task
+  info = in_memory.describe(task.train_data)
+  validation.check_fits(task.train_data, 'task.train_data', info.image_shape)
+  test_info = in_memory.describe(task.validation_data)
+  validation.check_fits(
+    task.validation_data, 'task.validation_data', test_info.image_shape
+  )
+  model = task.model
   model.num_classes = model.num_classes or info.num_classes
   model.input_size = model.input_size or list(info.image_shape)
-  validation.check_fits(params, info.image_shape)
-  batch_size = params.task.train_data.global_batch_size
+  batch_size = task.train_data.global_batch_size
   if batch_size > info.num_examples:
     raise UserError(
       f'task.train_data.global_batch_size={batch_size} is more than the '

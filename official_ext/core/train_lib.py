@@ -21,8 +21,13 @@ from official_ext.core.trainer import Trainer
 from official_ext.dataloaders import in_memory
 
 # Those of Garden's modes that its open-source runner has too.
-MODES = ('train_and_eval', 'train', 'train_and_post_eval', 'eval')
-MODES += ('continuous_eval',)
+MODES = (
+  'train_and_eval',
+  'train',
+  'train_and_post_eval',
+  'eval',
+  'continuous_eval',
+)
 
 
 def run(params: cfg.ExperimentConfig, mode: str, model_dir: str) -> None:
