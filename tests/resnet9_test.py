@@ -44,23 +44,21 @@ def test_parameter_counts():
   assert len(model.trainable_variables) == 8 * 3 + 1
 
 
-def test_the_layers_are_the_seventeen_steps_in_order():
-  backbone = resnet9.ResNet9()
+@pytest.mark.parametrize(
+  ('activation', 'order'),
+  [('relu', ['pool', 'relu']), ('swish', ['swish', 'pool'])],
+)
+def test_the_layers_are_the_originals_in_order(activation, order):
+  """A max pool and a ReLU commute, so the cheaper order is the same network."""
+  backbone = resnet9.ResNet9(activation=activation)
   kinds = [type(layer).__name__ for layer in backbone.layers[1:]]
-  conv_bn = ['Conv2D', 'BatchNormalization', 'ReLU']
-  kinds = ['ReLU' if kind == 'Activation' else kind for kind in kinds]
-  pool, residual = ['MaxPooling2D'], conv_bn * 2 + ['Add']
-  assert kinds == (
-    conv_bn
-    + conv_bn
-    + pool
-    + residual
-    + conv_bn
-    + pool
-    + conv_bn
-    + pool
-    + residual
-  )
+  names = {'SmallMapConv2D': 'conv', 'BatchNormalization': 'bn'}
+  names |= {'MaxPooling2D': 'pool', 'Add': 'add', 'Activation': activation}
+  kinds = [names.get(kind, activation) for kind in kinds]
+  conv_bn = ['conv', 'bn', activation]
+  pooled = ['conv', 'bn', *order]
+  residual = conv_bn * 2 + ['add']
+  assert kinds == conv_bn + pooled + residual + pooled * 2 + residual
   for layer in backbone.layers:
     if isinstance(layer, tf_keras.layers.Conv2D):
       assert (layer.kernel_size, layer.strides) == ((3, 3), (1, 1))

@@ -14,8 +14,13 @@ from official.modeling import hyperparams, tf_utils
 from official.vision.modeling.backbones import factory
 
 from official_ext.modeling import initializers
+from official_ext.modeling.layers import small_map_conv
 
 layers = tf_keras.layers
+
+_NON_DECREASING = frozenset(
+  {'elu', 'leaky_relu', 'linear', 'relu', 'relu6', 'selu', 'sigmoid', 'tanh'}
+)
 
 
 @tf_keras.utils.register_keras_serializable(package='official_ext')
@@ -64,8 +69,14 @@ class ResNet9(tf_keras.Model):
       'norm_epsilon': norm_epsilon,
     }
 
-    def conv_bn(x: tf.Tensor, filters: int, name: str) -> tf.Tensor:
-      x = layers.Conv2D(
+    # A function that does not decrease commutes with a maximum, and after the
+    # pooling there is a quarter of it to do: the same numbers in less time.
+    pool_first = activation in _NON_DECREASING
+
+    def conv_bn(
+      x: tf.Tensor, filters: int, name: str, pool: bool = False
+    ) -> tf.Tensor:
+      x = small_map_conv.SmallMapConv2D(
         filters,
         kernel_size=3,
         padding='same',
@@ -80,10 +91,13 @@ class ResNet9(tf_keras.Model):
         synchronized=use_sync_bn,
         name=f'{name}_bn',
       )(x)
-      return tf_utils.get_activation(activation, use_keras_layer=True)(x)
-
-    def pool(x: tf.Tensor, name: str) -> tf.Tensor:
-      return layers.MaxPooling2D(pool_size=2, name=f'{name}_pool')(x)
+      steps = [tf_utils.get_activation(activation, use_keras_layer=True)]
+      if pool:
+        max_pool = layers.MaxPooling2D(pool_size=2, name=f'{name}_pool')
+        steps = [max_pool] + steps if pool_first else steps + [max_pool]
+      for step in steps:
+        x = step(x)
+      return x
 
     def residual(x: tf.Tensor, name: str) -> tf.Tensor:
       filters = x.shape[-1]
@@ -94,10 +108,10 @@ class ResNet9(tf_keras.Model):
     prep, layer1, layer2, layer3 = channels
     inputs = tf_keras.Input(shape=input_specs.shape[1:])
     x = conv_bn(inputs, prep, 'prep')
-    x = pool(conv_bn(x, layer1, 'layer1'), 'layer1')
+    x = conv_bn(x, layer1, 'layer1', pool=True)
     x = level1 = residual(x, 'layer1')
-    x = level2 = pool(conv_bn(x, layer2, 'layer2'), 'layer2')
-    x = pool(conv_bn(x, layer3, 'layer3'), 'layer3')
+    x = level2 = conv_bn(x, layer2, 'layer2', pool=True)
+    x = conv_bn(x, layer3, 'layer3', pool=True)
     level3 = residual(x, 'layer3')
 
     endpoints = {'1': level1, '2': level2, '3': level3}
