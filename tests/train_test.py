@@ -116,6 +116,8 @@ def test_it_says_where_on_what_and_what_next(finished):
   assert '50 test images' in result.stdout
   assert f'tensorboard --logdir runs/{run.name}' in result.stdout
   assert 'Traceback' not in result.stderr
+  warnings = re.findall('warning: .*', result.stderr)
+  assert warnings == ['warning: no GPU is used, so this takes a while.']
 
 
 def test_a_finished_run_says_so_and_is_not_harmed(finished, small_gin):

@@ -13,6 +13,8 @@ FLAGS = flags.FLAGS
 # argparse, absl and the shell's built-ins end with this status on a usage
 # error, so scripts can tell a mistake of the user from a crash (1).
 _USAGE_ERROR_STATUS = 2
+# As a shell reports a command that SIGINT ended: 128 + 2.
+_INTERRUPTED_STATUS = 130
 
 
 def define_flags() -> None:
@@ -48,5 +50,8 @@ def run(main: Callable[[], int | None]) -> None:
         raise
       print(f'error: {error}', file=sys.stderr)
       return _USAGE_ERROR_STATUS
+    except KeyboardInterrupt:
+      print('\nstopped.', file=sys.stderr)
+      return _INTERRUPTED_STATUS
 
   app.run(guarded)

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import io
 import os
+import sys
 
 import tensorflow as tf
 import tf_keras
@@ -97,6 +98,8 @@ def _set_up(runtime: cfg.RuntimeConfig) -> tf.distribute.Strategy:
     tpu_address=runtime.tpu,
   )
   print(devices.describe(runtime, strategy.num_replicas_in_sync), flush=True)
+  if runtime.num_gpus == 0 and runtime.distribution_strategy != 'tpu':
+    print('warning: no GPU is used, so this takes a while.', file=sys.stderr)
   return strategy
 
 
