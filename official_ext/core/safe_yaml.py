@@ -10,11 +10,14 @@ class _Loader(yaml.SafeLoader):
   """PyYAML's safe loader, with the two things Garden's own files need."""
 
 
+def _construct_list(loader: yaml.SafeLoader, node: yaml.Node) -> list[Any]:
+  if not isinstance(node, yaml.SequenceNode):
+    raise yaml.YAMLError(f'{node.tag} is not a sequence')
+  return loader.construct_sequence(node, deep=True)
+
+
 # Garden writes tuples into params.yaml; as lists they mean the same there.
-_Loader.add_constructor(
-  'tag:yaml.org,2002:python/tuple',
-  lambda loader, node: loader.construct_sequence(node, deep=True),
-)
+_Loader.add_constructor('tag:yaml.org,2002:python/tuple', _construct_list)
 # YAML 1.1, and so PyYAML, takes 1e-4 and 1.0e4 for strings; YAML 1.2 does not.
 _Loader.add_implicit_resolver(
   'tag:yaml.org,2002:float',
