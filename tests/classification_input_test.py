@@ -95,15 +95,49 @@ def test_the_whole_set_is_shuffled():
 def test_images_are_those_of_their_labels_augmented():
   data, config = make_data(23), train_config()
 
-  @tf.function(jit_compile=True)  # As on an accelerator.
-  def augment(images, epoch, step):
-    return preprocessing.for_training(images, config, epoch, step, 0)
-
   dataset = classification_input.build(data, config)
   for number, (images, labels) in enumerate(batches(dataset, 12)):
     originals, _ = classification_input.gather(data, labels)
-    expected = augment(originals, *map(tf.constant, divmod(number, 5)))
-    np.testing.assert_allclose(images, expected, atol=1e-6)
+    epoch, step = map(tf.constant, divmod(number, 5))
+    batch = preprocessing.Unprocessed(originals, epoch, step, tf.constant(0))
+    expected = preprocessing.for_training(batch, config)
+    np.testing.assert_array_equal(images, expected)
+
+
+@pytest.mark.parametrize('replicas', [1, 2])
+@pytest.mark.parametrize('jit_compile', [False, True])
+def test_the_device_makes_of_the_bytes_what_the_host_does(
+  replicas, jit_compile
+):
+  data, context = make_data(23), tf.distribute.InputContext(1, 0, replicas)
+  here, there = (
+    train_config(preprocess_on_device=flag) for flag in (False, True)
+  )
+
+  @tf.function(jit_compile=jit_compile)
+  def on_device(batch):
+    return preprocessing.for_training(batch, there)
+
+  by_host = classification_input.build(data, here, context)
+  unprocessed = classification_input.build(data, there, context, start_step=2)
+  expected = batches(by_host, 20)[2 * replicas :]
+  for (batch, labels), (images, same_labels) in zip(
+    unprocessed, expected, strict=False
+  ):
+    assert batch.images.dtype == tf.uint8
+    np.testing.assert_array_equal(labels, same_labels)
+    np.testing.assert_allclose(on_device(batch), images, rtol=0, atol=1e-6)
+
+
+def test_evaluation_on_the_device_is_given_the_bytes():
+  data = make_data(23)
+  config = validation_config(preprocess_on_device=True)
+  images, _ = map(
+    np.concatenate,
+    zip(*batches(classification_input.build(data, config)), strict=True),
+  )
+  assert images.dtype == np.uint8
+  np.testing.assert_array_equal(images, data.images)
 
 
 def test_the_seed_decides_all():

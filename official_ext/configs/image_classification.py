@@ -37,6 +37,8 @@ class DataConfig(image_classification.DataConfig):
       before a crop of their own size is taken; 0 for no crop.
     mean_rgb: Mean of each channel, in 0 to 255.
     stddev_rgb: Standard deviation of each channel, in 0 to 255.
+    preprocess_on_device: Whether images are augmented and normalised as part of
+      the training step, with the same results, instead of by the host's CPU.
   """
 
   aug_type: common.Augmentation | None = None
@@ -47,6 +49,7 @@ class DataConfig(image_classification.DataConfig):
   stddev_rgb: list[float] = dataclasses.field(
     default_factory=lambda: list(CIFAR10_STDDEV_RGB)
   )
+  preprocess_on_device: bool = False
 
 
 @dataclasses.dataclass
@@ -128,6 +131,7 @@ def resnet9_cifar10(
   exclude_from_weight_decay: Sequence[str] = (),
   label_smoothing: float = 0.0,
   precision: str = 'auto',
+  preprocess_on_device: bool = False,
   seed: int = 0,
   deterministic: bool = False,
 ) -> cfg.ExperimentConfig:
@@ -168,6 +172,8 @@ def resnet9_cifar10(
     label_smoothing: Share of the label spread evenly over all classes.
     precision: 'float32', 'bfloat16', 'float16', or 'auto' for the fastest that
       the device computes natively.
+    preprocess_on_device: Whether images are augmented and normalised on the
+      accelerator, where the host's CPU cannot keep up with it.
     seed: Seed of the weights, the order of the images and their augmentation.
     deterministic: Whether to give the same bits each time.
   """
@@ -212,6 +218,7 @@ def resnet9_cifar10(
       seed=seed,
       mean_rgb=list(mean_rgb),
       stddev_rgb=list(stddev_rgb),
+      preprocess_on_device=preprocess_on_device,
     ),
     validation_data=DataConfig(
       tfds_name=dataset,
@@ -222,6 +229,7 @@ def resnet9_cifar10(
       global_batch_size=eval_batch_size,
       mean_rgb=list(mean_rgb),
       stddev_rgb=list(stddev_rgb),
+      preprocess_on_device=preprocess_on_device,
     ),
   )
   optimizer = optimization.OptimizerConfig(
@@ -254,6 +262,9 @@ def resnet9_cifar10(
     ),
     runtime=common.RuntimeConfig(
       mixed_precision_dtype=None if precision == 'auto' else precision,
+      # Garden compiles the step on GPUs only: XLA's convolutions are slow on
+      # CPUs.
+      enable_xla=True,
       seed=seed,
       deterministic=deterministic,
     ),

@@ -1,5 +1,7 @@
 """tf.data pipelines over images that are held in memory."""
 
+from typing import Any
+
 import tensorflow as tf
 from absl import logging
 
@@ -39,7 +41,8 @@ def build(
   Returns:
     A dataset of (images `[batch, height, width, channels]` of `params.dtype`;
     int32 labels `[batch]`), `batch` being that of a replica. The batches of the
-    worker's replicas follow one another.
+    worker's replicas follow one another. With `params.preprocess_on_device` the
+    images are uint8, in training as part of a `preprocessing.Unprocessed`.
 
   Raises:
     UserError: If the batch is larger than the training data or cannot be
@@ -48,9 +51,7 @@ def build(
   context = input_context or tf.distribute.InputContext()
   batch_size = _replica_batch_size(params, context)
   if params.is_training:
-    dataset = _training(data, params, context, start_step)
-    # A worker makes the rows of all its replicas at once.
-    dataset = dataset.rebatch(batch_size, drop_remainder=True)
+    dataset = _training(data, params, context, batch_size, start_step)
     # Known to be endless, a distributed iterator need not look for the end.
     dataset = dataset.apply(
       tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
@@ -75,35 +76,43 @@ def _training(
   data: ImageData,
   params: DataConfig,
   context: tf.distribute.InputContext,
+  batch_size: int,
   start_step: int,
 ) -> tf.data.Dataset:
-  """Returns the worker's rows of each global batch."""
+  """Returns the batches of the worker's replicas, step by step."""
   steps = _steps_per_epoch(data, params)
   num_rows = params.global_batch_size // context.num_input_pipelines
   first_row = context.input_pipeline_id * num_rows
+  first_rows = range(first_row, first_row + num_rows, batch_size)
 
-  def steps_of(epoch: tf.Tensor) -> tf.data.Dataset:
+  def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
     epoch = tf.cast(epoch, tf.int32)
     seed = stateless_random.make_seed(params.seed or 0, epoch, _SHUFFLE)
     order = stateless_random.permutation(seed, data.info.num_examples)
-    batches = tf.reshape(order[: steps * params.global_batch_size], [steps, -1])
-    rows = batches[:, first_row : first_row + num_rows]
+    rows = tf.reshape(order[: steps * params.global_batch_size], [steps, -1])
+    step, first = tf.meshgrid(tf.range(steps), first_rows, indexing='ij')
     return tf.data.Dataset.from_tensor_slices(
-      (tf.fill([steps], epoch), tf.range(steps), rows)
+      (
+        tf.fill([tf.size(step)], epoch),
+        tf.reshape(step, [-1]),
+        tf.reshape(first, [-1]),
+        tf.reshape(rows[:, first_row : first_row + num_rows], [-1, batch_size]),
+      )
     )
 
   def batch_of(
-    epoch: tf.Tensor, step: tf.Tensor, rows: tf.Tensor
-  ) -> tuple[tf.Tensor, tf.Tensor]:
+    epoch: tf.Tensor, step: tf.Tensor, first: tf.Tensor, rows: tf.Tensor
+  ) -> tuple[Any, tf.Tensor]:
     images, labels = gather(data, rows)
-    images = preprocessing.for_training(images, params, epoch, step, first_row)
-    return images, labels
+    batch = preprocessing.Unprocessed(images, epoch, step, first)
+    if params.preprocess_on_device:
+      return batch, labels
+    return preprocessing.for_training(batch, params), labels
 
   first_epoch, first_step = divmod(start_step, steps)
   epochs = tf.data.Dataset.range(first_epoch, tf.int32.max)
-  return (
-    epochs.flat_map(steps_of).skip(first_step).map(batch_of, tf.data.AUTOTUNE)
-  )
+  batches = epochs.flat_map(batches_of).skip(first_step * len(first_rows))
+  return batches.map(batch_of, tf.data.AUTOTUNE)
 
 
 def _evaluation(
@@ -125,6 +134,8 @@ def _evaluation(
 
   def batch_of(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     images, labels = gather(data, rows)
+    if params.preprocess_on_device:
+      return images, labels
     return preprocessing.for_evaluation(images, params), labels
 
   rows = tf.data.Dataset.range(first, end).batch(batch_size)

@@ -23,31 +23,40 @@ class Choices(NamedTuple):
   corners: tf.Tensor
 
 
-def for_training(
-  images: tf.Tensor,
-  params: DataConfig,
-  epoch: tf.Tensor,
-  step: tf.Tensor,
-  first_row: tf.Tensor,
-) -> tf.Tensor:
-  """Augments and normalises some rows of a global batch.
+class Unprocessed(NamedTuple):
+  """Rows of a global batch, with all that their augmentation depends on.
 
-  A pure function of its arguments. The choices are drawn for the whole batch,
-  so that each of several workers makes its rows as a single one would.
-
-  Args:
+  Attributes:
     images: uint8 `[rows, height, width, channels]`.
-    params: Training data. A `seed` of None is 0.
     epoch: int32 scalar.
     step: int32 scalar, the step within the epoch.
     first_row: int32 scalar, the place of the first image in the global batch.
+  """
+
+  images: tf.Tensor
+  epoch: tf.Tensor
+  step: tf.Tensor
+  first_row: tf.Tensor
+
+
+def for_training(batch: Unprocessed, params: DataConfig) -> tf.Tensor:
+  """Augments and normalises some rows of a global batch.
+
+  A pure function of its arguments, on the host or compiled for an accelerator.
+  The choices are drawn for the whole global batch, so that each of several
+  replicas makes its rows as a single one would.
+
+  Args:
+    batch: Images and where in the training they are.
+    params: Training data. A `seed` of None is 0.
 
   Returns:
-    Images of `params.dtype` and the same shape.
+    Images of `params.dtype`, `[rows, height, width, channels]`.
   """
-  seed = stateless_random.make_seed(params.seed or 0, epoch, step)
+  images = batch.images
+  seed = stateless_random.make_seed(params.seed or 0, batch.epoch, batch.step)
   choices = draw(params, seed, images.shape[1:3])
-  rows = first_row + tf.range(tf.shape(images)[0])
+  rows = batch.first_row + tf.range(tf.shape(images)[0])
   return apply(images, params, Choices(*(tf.gather(c, rows) for c in choices)))
 
 

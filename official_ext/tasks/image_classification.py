@@ -8,7 +8,11 @@ from official.core import task_factory
 from official.vision.tasks import image_classification
 
 from official_ext.configs import image_classification as exp_cfg
-from official_ext.dataloaders import classification_input, in_memory
+from official_ext.dataloaders import (
+  classification_input,
+  in_memory,
+  preprocessing,
+)
 from official_ext.modeling import factory
 
 
@@ -16,7 +20,7 @@ from official_ext.modeling import factory
 class ImageClassificationTask(image_classification.ImageClassificationTask):
   """Garden's image classification with this package's model and input.
 
-  The training step, the losses, the metrics and `initialize` are Garden's.
+  What a step computes, the losses, the metrics and `initialize` are Garden's.
   """
 
   def build_model(self) -> tf_keras.Model:
@@ -46,8 +50,7 @@ class ImageClassificationTask(image_classification.ImageClassificationTask):
       start_step: Training step whose batch comes first.
 
     Returns:
-      A dataset of (images `[batch, height, width, channels]` of `params.dtype`,
-      normalised; int32 labels `[batch]`), `batch` being that of a replica.
+      A dataset of (images, labels) as `classification_input.build` describes.
     """
     data = in_memory.load(params, self.task_config.model)
     return classification_input.build(data, params, input_context, start_step)
@@ -73,6 +76,20 @@ class ImageClassificationTask(image_classification.ImageClassificationTask):
     )
     return kind(name='validation_loss', from_logits=True)
 
+  def train_step(
+    self,
+    inputs: tuple[Any, tf.Tensor],
+    model: tf_keras.Model,
+    optimizer: tf_keras.optimizers.Optimizer,
+    metrics: list[tf_keras.metrics.Metric] | None = None,
+  ) -> dict[str, Any]:
+    """Trains on a batch of `build_inputs`, augmented here if not there."""
+    images, labels = inputs
+    params = self.task_config.train_data
+    if params.preprocess_on_device:
+      images = preprocessing.for_training(images, params)
+    return super().train_step((images, labels), model, optimizer, metrics)
+
   def validation_step(
     self,
     inputs: tuple[tf.Tensor, tf.Tensor],
@@ -80,6 +97,10 @@ class ImageClassificationTask(image_classification.ImageClassificationTask):
     metrics: list[tf_keras.metrics.Metric] | None = None,
   ) -> dict[str, Any]:
     """Evaluates a batch; the loss is among the metrics, not in the logs."""
-    logs = super().validation_step(inputs, model, metrics)
+    images, labels = inputs
+    params = self.task_config.validation_data
+    if params.preprocess_on_device:
+      images = preprocessing.for_evaluation(images, params)
+    logs = super().validation_step((images, labels), model, metrics)
     del logs[self.loss]
     return logs
