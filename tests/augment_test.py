@@ -75,7 +75,8 @@ def test_drawn_choices_are_the_same_everywhere(run):
   images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
 
   def for_training(images):
-    return preprocessing.for_training(images, config, 2, 5, 0)
+    batch = preprocessing.Unprocessed(images, 2, 5, 0)
+    return preprocessing.for_training(batch, config)
 
   choices = preprocessing.draw(
     config, stateless_random.make_seed(7, 2, 5), [32, 32]
@@ -211,7 +212,8 @@ def test_what_is_switched_off_is_left_out():
     stddev_rgb=[1.0] * 3,
   )
   images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
-  result = preprocessing.for_training(images, config, 0, 0, 0)
+  batch = preprocessing.Unprocessed(images, 0, 0, 0)
+  result = preprocessing.for_training(batch, config)
   np.testing.assert_array_equal(result, images)
 
 

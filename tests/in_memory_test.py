@@ -288,13 +288,26 @@ def cut_short(path):
   os.truncate(path, os.path.getsize(path) // 2)
 
 
+def cut_between_records(path):
+  """Leaves out the last one: 8 bytes of length, 4 + 4 of checksums, data."""
+  content, end = path.read_bytes(), 0
+  while end < len(content):
+    start, end = (
+      end,
+      end + 16 + int.from_bytes(content[end : end + 8], 'little'),
+    )
+  path.write_bytes(content[:start])
+
+
 def flip_a_byte(path):
   content = bytearray(path.read_bytes())
   content[len(content) // 2] ^= 1
   path.write_bytes(content)
 
 
-@pytest.mark.parametrize('damage', [cut_short, flip_a_byte, os.remove])
+@pytest.mark.parametrize(
+  'damage', [cut_short, cut_between_records, flip_a_byte, os.remove]
+)
 def test_damaged_data(tmp_path, damage):
   path = store(tmp_path)
   (shard,) = path.glob('toys-train.tfrecord*')

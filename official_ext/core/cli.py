@@ -1,20 +1,15 @@
 """What every command of the package does around its `main`."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
-from official_ext.core.errors import UserError
+from official_ext.core.errors import Stopped, UserError
 
 FLAGS = flags.FLAGS
-
-# argparse, absl and the shell's built-ins end with this status on a usage
-# error, so scripts can tell a mistake of the user from a crash (1).
-_USAGE_ERROR_STATUS = 2
-# As a shell reports a command that SIGINT ended: 128 + 2.
-_INTERRUPTED_STATUS = 130
 
 
 def define_flags() -> None:
@@ -25,7 +20,7 @@ def define_flags() -> None:
 
 
 def run(main: Callable[[], int | None]) -> None:
-  """Runs `main` as `absl.app.run` does; a `UserError` ends it in one line.
+  """Runs `main` as `absl.app.run` does; what `errors` has ends it in one line.
 
   Args:
     main: Called with the flags parsed and before TensorFlow is imported; it
@@ -49,9 +44,12 @@ def run(main: Callable[[], int | None]) -> None:
       if FLAGS.traceback:
         raise
       print(f'error: {error}', file=sys.stderr)
-      return _USAGE_ERROR_STATUS
+      return error.status
+    except Stopped as stop:
+      print(stop)
+      return stop.status
     except KeyboardInterrupt:
       print('\nstopped.', file=sys.stderr)
-      return _INTERRUPTED_STATUS
+      return 128 + signal.SIGINT
 
   app.run(guarded)

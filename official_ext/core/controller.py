@@ -4,14 +4,27 @@ from typing import Any
 
 import orbit
 
+from official_ext.core import checkpoints
+from official_ext.core.errors import Stopped
+
 
 class Controller(orbit.Controller):
-  """Orbit's `Controller`, for runs that may begin in the middle of an epoch.
+  """Orbit's `Controller`, for runs that may stop and begin inside an epoch.
 
   Orbit counts the interval between evaluations from where a run begins; here
   they stay where they would have been. A checkpoint is written after the
   evaluation at its step, so that a killed run repeats what it has not reported.
+  A run that is asked to stop saves and raises `Stopped`.
   """
+
+  def train(self, steps: int, checkpoint_at_completion: bool = True) -> None:
+    """Trains until the global step is `steps`, and saves.
+
+    Raises:
+      Stopped: If the trainer's stop was requested.
+    """
+    del checkpoint_at_completion
+    self._run_to(steps, steps)
 
   def train_and_evaluate(
     self,
@@ -28,17 +41,39 @@ class Controller(orbit.Controller):
 
     Returns:
       The logs of the last evaluation; None if there was nothing to train.
+
+    Raises:
+      Stopped: If the trainer's stop was requested.
     """
-    interval = eval_interval or train_steps
+    return self._run_to(train_steps, eval_interval or train_steps, eval_steps)
+
+  def restore_checkpoint(self, checkpoint_path: str | None = None) -> Any:
+    """Restores as Orbit does; an evaluation begins with what is restored."""
+    if checkpoint_path is None and self.trainer is None:
+      return None
+    return super().restore_checkpoint(checkpoint_path)
+
+  def _run_to(
+    self, last: int, interval: int, eval_steps: int | None = None
+  ) -> Any:
+    """Trains to step `last`; evaluates unless `eval_steps` is None."""
     output = None
-    while (step := self.global_step.numpy()) < train_steps:
+    while (step := self.global_step.numpy()) < last:
       loop = self.steps_per_loop
       self._train_n_steps(
-        min(loop - step % loop, interval - step % interval, train_steps - step)
+        min(loop - step % loop, interval - step % interval, last - step)
       )
       step = self.global_step.numpy()
-      if step % interval == 0 or step == train_steps:
+      ends = step % interval == 0 or step == last
+      if ends and eval_steps is not None:
         output = self.evaluate(eval_steps)
-      self._maybe_save_checkpoint(check_interval=step < train_steps)
+      stop = self.trainer.stop
+      self._maybe_save_checkpoint(check_interval=step < last and not stop)
+      if stop and step < last:
+        raise Stopped(f'Stopped after step {step:,} of {last:,}.', stop.signal)
     self._sync_on_async_checkpointing()
     return output
+
+  def _maybe_save_checkpoint(self, check_interval: bool = True) -> bool:
+    with checkpoints.writing(self.checkpoint_manager.directory):
+      return super()._maybe_save_checkpoint(check_interval)

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from official.core import base_trainer
-
+from official_ext.core import checkpoints
 from official_ext.core.progress import Progress
+from official_ext.core.trainer import Trainer
 
 FILE_NAME = 'epochs.jsonl'
 
@@ -46,7 +46,7 @@ class EpochTable:
   def __init__(
     self,
     model_dir: str | None,
-    trainer: base_trainer.Trainer,
+    trainer: Trainer,
     progress: Progress,
     evaluates: bool,
   ):
@@ -74,15 +74,17 @@ class EpochTable:
     if self._path and self._path.exists():
       step = int(self._trainer.global_step.numpy())
       self.rows = [row for row in read(self._path) if row['step'] <= step]
-      self._path.write_text(''.join(map(_json_line, self.rows)))
+      new = self._path.with_suffix('.new')
+      new.write_text(''.join(map(_json_line, self.rows)))
+      new.replace(self._path)
     self._say(_line({key: title for key, (title, _, _) in _COLUMNS.items()}))
     for row in self.rows:
       self._say(_line(row))
 
   def train_action(self, logs: Mapping[str, Any]) -> None:
-    """Keeps what the last loop of an epoch logged."""
+    """Keeps what the trainer has logged since the epoch's start."""
     self._train_logs = logs
-    if not self._evaluates:
+    if not self._evaluates and self._trainer.ends_epoch():
       self._add_row({})
 
   def eval_action(self, logs: Mapping[str, Any]) -> None:
@@ -104,7 +106,10 @@ class EpochTable:
     }
     self.rows.append(row)
     if self._path:
-      with self._path.open('a') as file:
+      with (
+        checkpoints.writing(str(self._path.parent)),
+        self._path.open('a') as file,
+      ):
         file.write(_json_line(row))
     self._say(_line(row))
 
@@ -113,10 +118,14 @@ class EpochTable:
 
 
 def read(path: pathlib.Path) -> list[dict[str, Any]]:
-  """Returns the rows of an `epochs.jsonl`; none if there is no such file."""
+  """Returns the rows of an `epochs.jsonl`; none if there is no such file.
+
+  A last line that a full disk cut short is left out.
+  """
   if not path.exists():
     return []
-  return [json.loads(line) for line in path.read_text().splitlines()]
+  lines = path.read_text().splitlines(keepends=True)
+  return [json.loads(line) for line in lines if line.endswith('\n')]
 
 
 def _json_line(row: Mapping[str, Any]) -> str:

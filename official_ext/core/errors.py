@@ -1,8 +1,8 @@
-"""The one exception that ends a command with one line instead of a trace."""
+"""The exceptions that end a command with one line instead of a trace."""
 
 
 class UserError(ValueError):
-  """A mistake that the user can mend.
+  """A mistake that the user can mend, found before any work starts.
 
   Its text is one line that names the offending value, the place it came from
   and the mend, for example::
@@ -11,5 +11,33 @@ class UserError(ValueError):
     cifar10:train; use a batch_size of at most 50000.
 
   Every command of this package prints it after `error: ` and exits with
-  status 2; `--traceback` shows where it was raised.
+  `status`; `--traceback` shows where it was raised.
+
+  Attributes:
+    status: Exit status of a command. argparse, absl and the shell's built-ins
+      end with 2 on a usage error, so scripts can tell it from a failure (1).
   """
+
+  status = 2
+
+
+class RunError(UserError):
+  """Work that began and cannot go on; its text names what is left and how."""
+
+  status = 1
+
+
+class Stopped(Exception):  # noqa: N818  It is not an error.
+  """A run that ended early because a signal asked it to.
+
+  Attributes:
+    signal: Its number.
+    status: Exit status of a command, as a shell reports one that the signal
+      ended.
+  """
+
+  def __init__(self, text: str, signal: int):
+    """Takes what to print, and the number of the signal."""
+    super().__init__(text)
+    self.signal = signal
+    self.status = 128 + signal

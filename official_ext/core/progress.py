@@ -1,14 +1,20 @@
 """A bar that moves while a loop runs, and the seconds that loops take."""
 
+import json
 import sys
 import time
 
+import tensorflow as tf
 import tqdm
 from official.core import config_definitions as cfg
 
 
-class Progress:
-  """Observes a `Trainer`: draws a bar on standard error and keeps time."""
+class Progress(tf.train.experimental.PythonState):
+  """Observes a `Trainer`: draws a bar on standard error and keeps time.
+
+  The time is part of a checkpoint, so that an epoch that is gone on with counts
+  all of its seconds.
+  """
 
   def __init__(self, params: cfg.ExperimentConfig):
     """Takes the measures of the run from its config."""
@@ -46,6 +52,14 @@ class Progress:
     """Removes the bar."""
     self._bar.close()
     self._seconds[self._name] += time.monotonic() - self._start_time
+
+  def serialize(self) -> str:
+    """Returns what a checkpoint keeps."""
+    return json.dumps(self._seconds)
+
+  def deserialize(self, string_value: bytes) -> None:
+    """Takes what `serialize` returned."""
+    self._seconds = json.loads(string_value)
 
   def take_seconds(self, name: str) -> float:
     """Returns the seconds of all loops of that name since it was last asked."""

@@ -1,6 +1,7 @@
 """The folder of a run: what it holds, and whether it can be used."""
 
 import contextlib
+import fcntl
 import importlib.metadata
 import json
 import os
@@ -14,11 +15,12 @@ import time
 from collections.abc import Iterator, Sequence
 
 import gin
-import tensorflow as tf
 from official.core import config_definitions as cfg
 
 from official_ext.core import safe_yaml
 from official_ext.core.errors import UserError
+
+_LOCK_FILE = '.lock'
 
 _PACKAGES = (
   'official_ext',
@@ -70,6 +72,35 @@ def created(model_dir: str) -> Iterator[None]:
     raise
 
 
+@contextlib.contextmanager
+def held(model_dir: str) -> Iterator[None]:
+  """Keeps every other process from training in the folder.
+
+  The hold is the process's own: however it ends, the system lifts it.
+
+  Args:
+    model_dir: The run's folder.
+
+  Raises:
+    UserError: If another process trains there.
+  """
+  path = pathlib.Path(model_dir) / _LOCK_FILE
+  with path.open('a+') as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      file.seek(0)
+      raise UserError(
+        f'--model_dir={model_dir} is in use by {file.read().strip()}; wait for '
+        'it, or name another folder.'
+      ) from error
+    file.truncate(0)
+    since = time.strftime('%Y-%m-%d %H:%M:%S')
+    file.write(f'process {os.getpid()} on {platform.node()} since {since}\n')
+    file.flush()
+    yield
+
+
 def describe_run(params: cfg.ExperimentConfig, model_dir: str) -> None:
   """Writes what was asked for, before training: config, gin text, versions.
 
@@ -103,29 +134,14 @@ def versions() -> dict[str, str]:
   return found
 
 
-def restore(checkpoint: tf.train.Checkpoint, model_dir: str) -> int:
-  """Restores the newest checkpoint in the folder and returns its step, or 0.
-
-  Args:
-    checkpoint: The trainer's.
-    model_dir: The run's folder.
-
-  Raises:
-    UserError: If it is the checkpoint of another model.
-  """
-  path = tf.train.latest_checkpoint(model_dir)
-  if not path:
-    return 0
-  try:
-    status = checkpoint.restore(path)
-    status.assert_existing_objects_matched()
-  except (ValueError, AssertionError) as error:
-    reason = str(error).splitlines()[0]
-    raise UserError(
-      f'--model_dir={model_dir} holds a checkpoint of another model ({reason}) '
-      'Name another folder, or give the options that it was trained with.'
-    ) from error
-  return int(checkpoint.global_step.numpy())
+def resume_command(model_dir: str) -> str:
+  """Returns the command that goes on with a run."""
+  arguments = [a for a in sys.argv[1:] if not a.startswith('--model_dir=')]
+  if '--model_dir' in arguments:
+    at = arguments.index('--model_dir')
+    del arguments[at : at + 2]
+  arguments += ['--model_dir', model_dir]
+  return f'python -m official_ext.train {shlex.join(arguments)}'
 
 
 def _replace(source: pathlib.Path, target: pathlib.Path) -> None:

@@ -14,10 +14,11 @@ from official.core import task_factory, train_lib, train_utils
 from official.modeling import performance
 
 from official_ext.configs import image_classification
-from official_ext.core import devices, epoch_table, run_dir
+from official_ext.core import checkpoints, devices, epoch_table, run_dir
 from official_ext.core.controller import Controller
-from official_ext.core.errors import UserError
+from official_ext.core.errors import Stopped, UserError
 from official_ext.core.progress import Progress
+from official_ext.core.stopping import StopRequest
 from official_ext.core.trainer import Trainer
 from official_ext.dataloaders import in_memory
 
@@ -40,31 +41,54 @@ def run(params: cfg.ExperimentConfig, mode: str, model_dir: str) -> None:
     model_dir: The run's folder.
 
   Raises:
-    UserError: If the folder or the data do not fit the experiment.
+    UserError: If the folder or the data do not fit the experiment, or another
+      process trains in the folder.
+    RunError: If training began and cannot go on.
+    Stopped: If a signal asked for it. All is saved.
   """
   if mode not in MODES:
     raise UserError(f'--mode={mode} does not run here; use {", ".join(MODES)}.')
   trains = 'train' in mode
   strategy = _set_up(params.runtime)
-  progress = Progress(params)
-  with run_dir.created(model_dir) if trains else contextlib.nullcontext():
-    trainer = _build_trainer(params, mode, model_dir, strategy, progress)
-    step = run_dir.restore(trainer.checkpoint, model_dir)
-    if not trains and not step:
-      raise UserError(
-        f'--model_dir={model_dir} holds no checkpoint to evaluate; name the '
-        'folder of a run.'
+  progress, stop = Progress(params), StopRequest()
+  with contextlib.ExitStack() as stack:
+    with run_dir.created(model_dir) if trains else contextlib.nullcontext():
+      if trains:
+        stack.enter_context(run_dir.held(model_dir))
+      trainer = _build_trainer(
+        params, mode, model_dir, strategy, progress, stop
       )
-    if trains:
-      run_dir.describe_run(params, model_dir)
-  _say_data(params)
-  _say_where(step, params, model_dir, trains)
-  table = epoch_table.EpochTable(
-    model_dir if trains else None,
-    trainer,
-    progress,
-    evaluates='eval' in mode,
-  )
+      step = checkpoints.restore(trainer.checkpoint, model_dir, repair=trains)
+      if mode == 'eval' and not step:
+        raise UserError(
+          f'--model_dir={model_dir} holds no checkpoint to evaluate; name the '
+          'folder of a run.'
+        )
+      if trains:
+        run_dir.describe_run(params, model_dir)
+        stack.enter_context(stop.on_signals())
+    _say_data(params)
+    _say_where(step, params, model_dir, trains)
+    table = epoch_table.EpochTable(
+      model_dir if trains else None,
+      trainer,
+      progress,
+      evaluates='eval' in mode,
+    )
+    _run(params, mode, model_dir, strategy, trainer, table)
+  if trains:
+    _say_result(table.rows, model_dir)
+
+
+def _run(
+  params: cfg.ExperimentConfig,
+  mode: str,
+  model_dir: str,
+  strategy: tf.distribute.Strategy,
+  trainer: Trainer,
+  table: epoch_table.EpochTable,
+) -> None:
+  """Runs the trainer through Garden's runner."""
   # Orbit prints what it also logs; the table says it in a line.
   with contextlib.redirect_stdout(io.StringIO()):
     runner = train_lib.OrbitExperimentRunner(
@@ -79,9 +103,13 @@ def run(params: cfg.ExperimentConfig, mode: str, model_dir: str) -> None:
       eval_actions=[table.eval_action],
     )
     table.begin()
-    _execute(runner, mode)
-  if trains:
-    _say_result(table.rows, model_dir)
+    try:
+      _execute(runner, mode)
+    except Stopped as stopped:
+      command = run_dir.resume_command(model_dir)
+      raise Stopped(
+        f'{stopped} Go on with: {command}', stopped.signal
+      ) from None
 
 
 def _set_up(runtime: cfg.RuntimeConfig) -> tf.distribute.Strategy:
@@ -109,21 +137,22 @@ def _build_trainer(
   model_dir: str,
   strategy: tf.distribute.Strategy,
   progress: Progress,
+  stop: StopRequest,
 ) -> Trainer:
   trains = 'train' in mode
+  exporter = checkpoints.best_exporter(params, model_dir) if trains else None
   with strategy.scope():
-    return train_utils.create_trainer(
+    trainer = train_utils.create_trainer(
       params,
       task_factory.get_task(params.task, logging_dir=model_dir),
       train=trains,
       evaluate='eval' in mode,
-      checkpoint_exporter=train_utils.maybe_create_best_ckpt_exporter(
-        params, model_dir
-      )
-      if trains
-      else None,
-      trainer_cls=functools.partial(Trainer, observer=progress),
+      checkpoint_exporter=exporter,
+      trainer_cls=functools.partial(Trainer, observer=progress, stop=stop),
     )
+  if trains:
+    trainer.checkpoint.progress = progress
+  return trainer
 
 
 def _execute(runner: train_lib.OrbitExperimentRunner, mode: str) -> None:

@@ -1,4 +1,4 @@
-"""Garden's trainer, told of every step and able to begin at any."""
+"""Garden's trainer, able to stop after any step and to go on from it."""
 
 import itertools
 from collections.abc import Callable
@@ -6,7 +6,12 @@ from typing import Any, Protocol
 
 import orbit
 import tensorflow as tf
+import tf_keras
 from official.core import base_trainer
+from official.core import config_definitions as cfg
+
+from official_ext.core.errors import RunError
+from official_ext.core.stopping import StopRequest
 
 
 class Observer(Protocol):
@@ -23,18 +28,32 @@ class Observer(Protocol):
 
 
 class Trainer(base_trainer.Trainer):
-  """Garden's `Trainer`, whose loops tell an observer of each step.
+  """Garden's `Trainer`, which can stop after any step and go on from there.
 
   The order of the training images depends on the step alone. So an input that
   was built for step 0 is built anew where training begins elsewhere, after a
-  restored checkpoint.
+  restored checkpoint. The metrics of training run over an epoch, however many
+  loops it takes, and are part of the checkpoint.
+
+  Attributes:
+    stop: Whether to end a training loop before its last step.
   """
 
-  def __init__(self, *args: Any, observer: Observer, **kwargs: Any):
-    """Takes Garden's arguments, and the observer."""
-    super().__init__(*args, **kwargs)
+  def __init__(
+    self,
+    config: cfg.ExperimentConfig,
+    *args: Any,
+    observer: Observer,
+    stop: StopRequest,
+    **kwargs: Any,
+  ):
+    """Takes Garden's arguments, who is told of each step, and who may stop."""
+    super().__init__(config, *args, **kwargs)
+    self.stop = stop
     self._observer = observer
     self._next_input_step = 0
+    if kwargs.get('train', True):
+      self.checkpoint.train_metrics = {m.name: m for m in self._epoch_metrics()}
 
   def train(self, num_steps: tf.Tensor) -> orbit.runner.Output:
     """Trains for `num_steps` steps from the global step on."""
@@ -43,21 +62,52 @@ class Trainer(base_trainer.Trainer):
       self.train_dataset = self.distribute_dataset(
         self.task.build_inputs, self.config.task.train_data, start_step=step
       )
-    self._next_input_step = step + int(num_steps)
     self._observer.loop_begins('train', step)
     try:
       return super().train(num_steps)
     finally:
       self._observer.loop_ends()
+      self._next_input_step = self.global_step.numpy()
+
+  def ends_epoch(self) -> bool:
+    """Whether the step that was last is one to report and to evaluate at."""
+    step, config = self.global_step.numpy(), self.config.trainer
+    return step == config.train_steps or step % config.validation_interval == 0
 
   def train_loop_end(self) -> orbit.runner.Output:
-    """Returns Garden's logs, with the learning rate of the last step."""
+    """Returns Garden's logs since the epoch's start.
+
+    The learning rate is that of the last step.
+
+    Raises:
+      RunError: If a weight is not finite.
+    """
+    self._check_weights()
+    metrics = self._epoch_metrics()
+    values = [metric.get_weights() for metric in metrics]
     logs = super().train_loop_end()
+    if self.global_step.numpy() % self.config.trainer.validation_interval:
+      for metric, value in zip(metrics, values, strict=True):
+        metric.set_weights(value)
     rate = self.optimizer.learning_rate
     if callable(rate):
       # Garden reads the schedule where the next step will.
       logs['learning_rate'] = rate(self.optimizer.iterations - 1)
     return logs
+
+  def _epoch_metrics(self) -> list[tf_keras.metrics.Metric]:
+    return self.train_metrics + [self.train_loss]
+
+  def _check_weights(self) -> None:
+    """Raises before weights that are of no use can be saved."""
+    for weight in self.model.weights:
+      if not tf.reduce_all(tf.math.is_finite(weight)):
+        raise RunError(
+          f'{weight.name} is no longer finite at step '
+          f'{self.global_step.numpy()} (the mean loss of the epoch is '
+          f'{self.train_loss.result():.4g}), so nothing is saved; go on from '
+          'the last checkpoint, or begin anew, with a lower learning rate.'
+        )
 
   def evaluate(self, num_steps: tf.Tensor) -> orbit.runner.Output:
     """Evaluates for `num_steps` steps; -1 is all of the data."""
@@ -72,7 +122,9 @@ class Trainer(base_trainer.Trainer):
     options = self._train_options
     if options.use_tf_while_loop:
       return super().create_train_loop_fn()
-    return self._create_loop_fn(self.train_step, options.use_tf_function)
+    return self._create_loop_fn(
+      self.train_step, options.use_tf_function, self.stop
+    )
 
   def create_eval_loop_fn(self, has_state: bool) -> Callable[..., Any]:
     """Returns Garden's loop, or one that tells the observer of each step."""
@@ -82,9 +134,12 @@ class Trainer(base_trainer.Trainer):
     return self._create_loop_fn(self.eval_step, options.use_tf_function)
 
   def _create_loop_fn(
-    self, step_fn: Callable[..., Any], use_tf_function: bool
+    self,
+    step_fn: Callable[..., Any],
+    use_tf_function: bool,
+    stop: StopRequest | None = None,
   ) -> Callable[..., Any]:
-    """Returns a loop over steps that keeps step with them.
+    """Returns a loop over steps that keeps step with them, and may stop early.
 
     Orbit's own Python loop enqueues all steps at once and then waits: nothing
     could be told, nor a signal be heeded, before the last one is done.
@@ -105,6 +160,8 @@ class Trainer(base_trainer.Trainer):
           if reduce_fn:
             state = reduce_fn(state, outputs)
           self._observer.step_ends()
+          if stop:
+            break
       except tf.errors.OutOfRangeError:
         if steps != -1:
           raise

@@ -85,6 +85,7 @@ def _training(
   first_row = context.input_pipeline_id * num_rows
   first_rows = range(first_row, first_row + num_rows, batch_size)
 
+  @tf.autograph.experimental.do_not_convert
   def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
     epoch = tf.cast(epoch, tf.int32)
     seed = stateless_random.make_seed(params.seed or 0, epoch, _SHUFFLE)
@@ -100,6 +101,7 @@ def _training(
       )
     )
 
+  @tf.autograph.experimental.do_not_convert
   def batch_of(
     epoch: tf.Tensor, step: tf.Tensor, first: tf.Tensor, rows: tf.Tensor
   ) -> tuple[Any, tf.Tensor]:
@@ -132,6 +134,7 @@ def _evaluation(
     end - first,
   )
 
+  @tf.autograph.experimental.do_not_convert
   def batch_of(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     images, labels = gather(data, rows)
     if params.preprocess_on_device:

@@ -69,12 +69,20 @@ def load(params: DataConfig, model: ImageClassificationModel) -> ImageData:
     images, labels = _read(source)
   except tf.errors.OpError as error:
     reason = re.sub(r'\{\{.*?\}\} ?| ?\[Op:.*', '', error.message)
-    raise UserError(
-      f'{source.place}: {source.builder.data_path} is damaged: {reason}; '
-      'delete it and prepare the data set again.'
-    ) from error
+    raise _damaged(source, reason) from error
+  if len(labels) != source.info.num_examples:
+    raise _damaged(
+      source, f'{len(labels)} of {source.info.num_examples} images are there'
+    )
   _check_labels(source, labels)
   return ImageData(source.info, images, labels)
+
+
+def _damaged(source: image_source.ImageSource, reason: str) -> UserError:
+  return UserError(
+    f'{source.place}: {source.builder.data_path} is damaged: {reason}; delete '
+    'it and prepare the data set again.'
+  )
 
 
 def _check_model(

@@ -76,6 +76,8 @@ class ImageClassificationTask(image_classification.ImageClassificationTask):
     )
     return kind(name='validation_loss', from_logits=True)
 
+  # There is no control flow to convert, and the conversion takes seconds.
+  @tf.autograph.experimental.do_not_convert
   def train_step(
     self,
     inputs: tuple[Any, tf.Tensor],
@@ -90,6 +92,7 @@ class ImageClassificationTask(image_classification.ImageClassificationTask):
       images = preprocessing.for_training(images, params)
     return super().train_step((images, labels), model, optimizer, metrics)
 
+  @tf.autograph.experimental.do_not_convert
   def validation_step(
     self,
     inputs: tuple[tf.Tensor, tf.Tensor],

@@ -1,0 +1,215 @@
+"""Signals, kills and second starts: a run loses nothing and goes on."""
+
+import functools
+import itertools
+import multiprocessing
+import os
+import pathlib
+import random
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from concurrent import futures
+
+import numpy as np
+import psutil
+import pytest
+import tensorflow as tf
+import tiny
+
+from official_ext.core import epoch_table, progress
+from official_ext.core.errors import Stopped
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+# Processes are forked from one that has imported TensorFlow and run nothing.
+_CONTEXT = multiprocessing.get_context('forkserver')
+_CONTEXT.set_forkserver_preload(['tiny', 'official_ext.core.train_lib'])
+_TIMES = {'train_seconds', 'total_train_seconds', 'test_seconds'}
+
+
+def quiet_run(log, *arguments):
+  """Runs `tiny.run` in a process of its own, whose output goes to `log`."""
+  with open(log, 'a') as file:
+    os.dup2(file.fileno(), 1)
+    os.dup2(file.fileno(), 2)
+  tiny.run(*arguments)
+
+
+def start(log, *arguments):
+  process = _CONTEXT.Process(target=quiet_run, args=(str(log), *arguments))
+  process.start()
+  return process
+
+
+def rows(model_dir):
+  """The table without the columns that count seconds."""
+  return [
+    {key: value for key, value in row.items() if key not in _TIMES}
+    for row in epoch_table.read(pathlib.Path(model_dir) / 'epochs.jsonl')
+  ]
+
+
+def variables(model_dir):
+  """All that the newest checkpoint holds of the training, by name."""
+  return {
+    name: tf.train.load_variable(str(model_dir), name)
+    for name, _ in tf.train.list_variables(str(model_dir))
+    if name.endswith('VARIABLE_VALUE') and 'save_counter' not in name
+  }
+
+
+def assert_same_run(one, other):
+  ours, theirs = variables(one), variables(other)
+  assert ours.keys() == theirs.keys()
+  for name, value in ours.items():
+    np.testing.assert_array_equal(theirs[name], value, err_msg=name)
+  assert rows(one) == rows(other)
+
+
+def wait_for(condition, process, seconds=120):
+  end = time.monotonic() + seconds
+  while not condition():
+    assert psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE
+    assert time.monotonic() < end
+    time.sleep(0.01)
+
+
+def run_with_kills(shapes_dir, model_dir, bindings, kills, seed):
+  """Kills a run at random moments, then lets it end."""
+  choose = random.Random(seed)
+  log = model_dir.with_suffix('.log')
+  for _ in range(kills):
+    before = last_step(model_dir)
+    process = start(log, shapes_dir, model_dir, bindings)
+    wait_for(lambda before=before: last_step(model_dir) > before, process)
+    time.sleep(choose.uniform(0, 0.3))
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL, log.read_text()
+  last = start(log, shapes_dir, model_dir, bindings)
+  last.join()
+  assert last.exitcode == 0, log.read_text()
+
+
+def test_twenty_kills_leave_no_trace(shapes_dir, tmp_path):
+  """At random moments, the writing of a checkpoint included."""
+  bindings = [
+    'resnet9_cifar10.deterministic = True',
+    'resnet9_cifar10.epochs = 80',
+  ]
+  run = functools.partial(run_with_kills, shapes_dir, bindings=bindings)
+  straight, *killed = (tmp_path / name for name in ('straight', 'one', 'two'))
+  with futures.ThreadPoolExecutor() as pool:
+    runs = [
+      pool.submit(run, model_dir, kills=10, seed=seed)
+      for seed, model_dir in enumerate(killed)
+    ]
+    run(straight, kills=0, seed=0)
+  for model_dir, done in zip(killed, runs, strict=True):
+    done.result()
+    assert_same_run(straight, model_dir)
+    assert not list(model_dir.glob('*_temp'))
+
+
+@pytest.mark.parametrize('mode', ['train_and_eval', 'train'])
+def test_a_stop_inside_an_epoch_leaves_no_trace(
+  shapes_dir, tmp_path, monkeypatch, mode
+):
+  """Stopped after steps 1, 4 and 6 of nine, in epochs of three."""
+  monkeypatch.setattr(sys, 'argv', ['train.py', '--model_dir=old', '--x=a b'])
+  tiny.run(shapes_dir, tmp_path / 'straight', mode=mode)
+  step_ends = progress.Progress.step_ends
+  for stop_at in (1, 4, 6):
+    ended = itertools.count(last_step(tmp_path / 'stopped') + 1)
+
+    def step_ends_and_stops(self, ended=ended, stop_at=stop_at):
+      step_ends(self)
+      if self._name == 'train' and next(ended) == stop_at:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.2)  # Another thread hears it.
+
+    monkeypatch.setattr(progress.Progress, 'step_ends', step_ends_and_stops)
+    with pytest.raises(Stopped) as stopped:
+      tiny.run(shapes_dir, tmp_path / 'stopped', mode=mode)
+    assert stopped.value.status == 143
+    assert str(stopped.value) == (
+      f'Stopped after step {stop_at} of 9. Go on with: python -m '
+      f"official_ext.train '--x=a b' --model_dir {tmp_path / 'stopped'}"
+    )
+    assert last_step(tmp_path / 'stopped') == stop_at
+  monkeypatch.setattr(progress.Progress, 'step_ends', step_ends)
+  tiny.run(shapes_dir, tmp_path / 'stopped', mode=mode)
+  assert_same_run(tmp_path / 'straight', tmp_path / 'stopped')
+  assert [row['step'] for row in rows(tmp_path / 'stopped')] == [3, 6, 9]
+  # The seconds of an epoch are those of its parts.
+  seconds = [
+    row['train_seconds']
+    for row in epoch_table.read(tmp_path / 'stopped' / 'epochs.jsonl')
+  ]
+  assert min(seconds) > 0
+  assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def last_step(model_dir):
+  """The step of the newest checkpoint."""
+  path = tf.train.latest_checkpoint(model_dir)
+  return int(path.rpartition('-')[2]) if path else 0
+
+
+def launch(*arguments):
+  return subprocess.Popen(
+    [sys.executable, '-m', 'official_ext.train', *arguments],
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+    env=os.environ | {'PYTHONPATH': str(ROOT)},
+  )
+
+
+def test_signals_and_a_second_run_in_the_folder(shapes_dir, tmp_path):
+  """The command as a shell starts it: statuses and what it says."""
+  gin_file = tmp_path / 'tiny.gin'
+  lines = [*tiny.BINDINGS, f"resnet9_cifar10.data_dir = '{shapes_dir}'"]
+  gin_file.write_text('\n'.join([*lines, 'resnet9_cifar10.epochs = 9999']))
+  run = tmp_path / 'run'
+  arguments = ['--gin_file', str(gin_file), '--model_dir', str(run)]
+  table = run / 'epochs.jsonl'
+
+  first = launch(*arguments)
+  wait_for(table.exists, first)
+  second = launch(*arguments)
+  _, errors = second.communicate(timeout=60)
+  assert second.returncode == 2
+  assert f'--model_dir={run} is in use by process {first.pid} on' in errors
+
+  first.send_signal(signal.SIGTERM)
+  output, errors = first.communicate(timeout=60)
+  assert first.returncode == 143
+  assert 'Stopping after this step; once more to stop at once.' in errors
+  command = re.search('Go on with: python (.*)', output)[1]
+  assert last_step(run) == int(
+    re.search(r'after step ([\d,]+)', output)[1].replace(',', '')
+  )
+
+  size = table.stat().st_size
+  third = launch(*shlex.split(command)[2:])
+  wait_for(lambda: table.stat().st_size > size, third)
+  third.send_signal(signal.SIGINT)
+  output, _ = third.communicate(timeout=60)
+  assert third.returncode == 130
+  assert 'Going on in' in output
+
+  size = table.stat().st_size
+  fourth = launch(*arguments)
+  wait_for(lambda: table.stat().st_size > size, fourth)
+  fourth.send_signal(signal.SIGSTOP)  # So that it meets both at once.
+  fourth.send_signal(signal.SIGTERM)
+  fourth.send_signal(signal.SIGINT)
+  fourth.send_signal(signal.SIGCONT)
+  output, _ = fourth.communicate(timeout=60)
+  assert fourth.returncode in (130, 143)
+  assert 'Go on with' not in output
