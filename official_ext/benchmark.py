@@ -1,0 +1,96 @@
+"""Measures how near an experiment's training is to the machine's limits.
+
+The experiment is chosen as for `official_ext.train`, whose flags it takes::
+
+  python -m official_ext.benchmark --gin_file gin/resnet9_v100.gin --json FILE
+
+About five minutes on two CPU cores; `--rounds 2 --seconds 0.2` is a short form
+that shows that all of it runs. Nothing is downloaded and nothing but FILE stays
+behind.
+"""
+
+import signal
+import sys
+from typing import Any
+
+from absl import flags
+from official.common import flags as tfm_flags
+
+from official_ext.core import cli
+from official_ext.core.errors import UserError
+
+FLAGS = flags.FLAGS
+
+# Those of Garden's flags that say what to train; a process that is started to
+# be measured gets them too.
+_EXPERIMENT_FLAGS = (
+  'experiment',
+  'gin_file',
+  'gin_params',
+  'config_file',
+  'params_override',
+  'tpu',
+  'tf_data_service',
+)
+
+
+def define_flags() -> None:
+  """Defines the flags of this command."""
+  tfm_flags.define_flags()
+  cli.define_flags()
+  FLAGS.set_default('experiment', 'resnet9_cifar10')
+  flags.DEFINE_string('json', None, 'New file for the figures.')
+  flags.DEFINE_integer(
+    'rounds', 5, 'How often each speed is measured, in turns.', lower_bound=1
+  )
+  flags.DEFINE_float(
+    'seconds', 4.0, 'Time of one measurement, about.', lower_bound=0.0
+  )
+
+
+def main() -> None:
+  """Reads the configuration, measures, and prints and writes the figures."""
+  signal.signal(signal.SIGTERM, _stop)
+  for name in ('mode', 'model_dir'):
+    if FLAGS[name].present:
+      raise UserError(
+        f'--{name}={FLAGS[name].value} has no effect on a benchmark, which '
+        'trains and evaluates in a temporary folder; leave it out.'
+      )
+  # TensorFlow is imported here, so that --help and a wrong flag answer at once.
+  from official_ext.benchmarks import local_data, report, suite
+  from official_ext.core import experiment, gin_config
+
+  if FLAGS.json:
+    report.check_new(FLAGS.json)
+  gin_config.parse(FLAGS.gin_file or [], FLAGS.gin_params or [])
+  local_data.check(FLAGS)
+  params = experiment.parse(FLAGS)
+  arguments = [
+    argument
+    for name in _EXPERIMENT_FLAGS
+    if FLAGS[name].value is not None
+    for argument in _serialize(name)
+  ]
+  results = suite.run(params, arguments, FLAGS.rounds, FLAGS.seconds)
+  print(results.table())
+  if FLAGS.json:
+    results.write(FLAGS.json)
+    print(f'Figures: {FLAGS.json}')
+
+
+def _serialize(name: str) -> list[str]:
+  """Returns a flag as a command line has it, once for each of its values."""
+  value = FLAGS[name].value
+  values = value if isinstance(value, list) else [value]
+  return [f'--{name}={item}' for item in values]
+
+
+def _stop(signum: int, _: Any) -> None:
+  """Ends the command by an exception, so that what it started goes."""
+  sys.exit(128 + signum)  # As the shell has it.
+
+
+if __name__ == '__main__':
+  define_flags()
+  cli.run(main)

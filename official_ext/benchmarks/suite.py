@@ -1,0 +1,220 @@
+"""All of the measurements, in the order in which they do not disturb another.
+
+Runs in processes of their own come first, while nothing is loaded here. Then
+the input pipelines take turns, and after them all that computes.
+"""
+
+import dataclasses
+import shlex
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+
+import tensorflow as tf
+import tf_keras
+from official.common import distribute_utils
+from official.core import config_definitions as cfg
+from official.modeling import performance
+
+from official_ext.benchmarks import (
+  bare_step,
+  input_pipelines,
+  machine,
+  matrix_peak,
+  model_work,
+  pytorch_step,
+  timing,
+  train_process,
+)
+from official_ext.benchmarks.report import Results
+from official_ext.benchmarks.trainer_loop import TrainerLoop
+from official_ext.dataloaders import in_memory
+
+# Starts vary less than speeds, and each takes ten seconds.
+_MAX_STARTS = 3
+
+# One product takes a fraction of a step, and there are several.
+_PRODUCT_SHARE = 0.1
+
+_Parts = dict[str, Callable[[], float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+  """What to measure, where, how often and for how long."""
+
+  params: cfg.ExperimentConfig
+  strategy: tf.distribute.Strategy
+  rounds: int
+  seconds: float
+
+  @property
+  def batch_size(self) -> int:
+    return self.params.task.train_data.global_batch_size
+
+  @property
+  def replicas(self) -> int:
+    return self.strategy.num_replicas_in_sync
+
+
+def run(
+  params: cfg.ExperimentConfig,
+  arguments: Sequence[str],
+  rounds: int,
+  seconds: float,
+) -> Results:
+  """Measures everything, saying what it is at.
+
+  Args:
+    params: A config that `experiment.parse` returned.
+    arguments: The flags that it was parsed from.
+    rounds: How often each speed is measured.
+    seconds: About how long each time.
+
+  Raises:
+    RunError: If a training process fails.
+  """
+  results = Results()
+  _measure_process(results, arguments, min(rounds, _MAX_STARTS))
+  plan = _Plan(params, _set_up(params.runtime), rounds, seconds)
+  _measure_input(results, plan)
+  _measure_compute(results, plan)
+  results.add_ratios()
+  _describe(results, plan)
+  return results
+
+
+def _set_up(runtime: cfg.RuntimeConfig) -> tf.distribute.Strategy:
+  """Sets what is global to the process, and returns the strategy."""
+  tf_keras.utils.set_random_seed(runtime.seed)
+  if runtime.deterministic:
+    tf.config.experimental.enable_op_determinism()
+  performance.set_mixed_precision_policy(runtime.mixed_precision_dtype)
+  return distribute_utils.get_distribution_strategy(
+    distribution_strategy=runtime.distribution_strategy,
+    all_reduce_alg=runtime.all_reduce_alg,
+    num_gpus=runtime.num_gpus,
+    num_packs=runtime.num_packs,
+    tpu_address=runtime.tpu,
+  )
+
+
+def _measure_process(
+  results: Results, arguments: Sequence[str], starts: int
+) -> None:
+  _say('Starting training in processes of its own')
+  whole = train_process.run(arguments, to_end=True)
+  others = [
+    train_process.run(arguments, to_end=False) for _ in range(starts - 1)
+  ]
+  results.figures['startup_seconds'] = [
+    run.first_step_seconds for run in [whole, *others]
+  ]
+  results.figures['peak_memory_bytes'] = [whole.peak_memory_bytes]
+
+
+def _measure_input(results: Results, plan: _Plan) -> None:
+  _say('Measuring the input pipeline')
+  pulls = {'input': input_pipelines.ours(plan.params, plan.strategy)}
+  reason = input_pipelines.why_not_stock(plan.params)
+  if reason:
+    results.left_out['stock_images_per_second'] = reason
+  else:
+    pulls['stock'] = input_pipelines.stock(plan.params, plan.strategy)
+  parts = {
+    name: timing.repeated(pull, plan.batch_size, plan.seconds / 2, drain=True)
+    for name, pull in pulls.items()
+  }
+  _keep(results, timing.interleave(parts, plan.rounds))
+
+
+def _measure_compute(results: Results, plan: _Plan) -> None:
+  _say('Measuring the training step, the loop, and what they compare with')
+  step = bare_step.build(plan.params, plan.replicas)
+  products = _product_parts(step.model, plan)
+  with tempfile.TemporaryDirectory() as model_dir:
+    parts = _image_parts(results, step, plan, model_dir)
+    speeds = timing.interleave(parts | products, plan.rounds)
+  peaks = {name: speeds.pop(name) for name in products}
+  _keep(results, speeds)
+  macs = model_work.count_macs(step.model)
+  results.figures['step_flops_per_second'] = [
+    # Forward, and the gradients of inputs and of kernels; two each.
+    speed * 3 * 2 * macs
+    for speed in speeds['step']
+  ]
+  results.figures['matmul_peak_flops_per_second'] = [
+    max(values) for values in zip(*peaks.values(), strict=True)
+  ]
+  medians = {name: statistics.median(peaks[name]) for name in peaks}
+  results.setup.update(
+    macs_per_image=macs,
+    best_matmul=max(medians, key=lambda name: medians[name]),
+    matmul_flops_per_second=medians,
+  )
+
+
+def _image_parts(
+  results: Results, step: bare_step.BareStep, plan: _Plan, model_dir: str
+) -> _Parts:
+  """Returns what goes through images, warmed up."""
+  params, seconds = plan.params, plan.seconds
+  loop = TrainerLoop(params, plan.strategy, model_dir)
+  test_images = in_memory.describe(params.task.validation_data).num_examples
+  parts = {
+    'step': timing.repeated(step.run, plan.batch_size, seconds),
+    'loop': loop.measure_training(seconds),
+    'evaluation': timing.repeated(loop.evaluate, test_images, seconds),
+  }
+  reason = pytorch_step.why_not(params)
+  if reason:
+    results.left_out['pytorch_images_per_second'] = reason
+  else:
+    theirs = pytorch_step.build(params, machine.cores())
+    parts['pytorch'] = timing.repeated(theirs, plan.batch_size, seconds)
+  return parts
+
+
+def _product_parts(model: tf_keras.Model, plan: _Plan) -> _Parts:
+  """Returns matrix products: squares, and those of the convolutions."""
+  precision = plan.params.runtime.mixed_precision_dtype
+  shapes = [
+    *matrix_peak.SQUARES,
+    *model_work.matrix_products(model, plan.batch_size // plan.replicas),
+  ]
+  return {
+    '×'.join(map(str, shape)): timing.repeated(
+      matrix_peak.build(shape, precision),
+      matrix_peak.count_operations(shape) * plan.replicas,
+      plan.seconds * _PRODUCT_SHARE,
+    )
+    for shape in shapes
+  }
+
+
+def _describe(results: Results, plan: _Plan) -> None:
+  params = plan.params
+  data = params.task.train_data
+  results.setup.update(
+    command=f'python -m official_ext.benchmark {shlex.join(sys.argv[1:])}',
+    model=params.task.model.backbone.type,
+    data=f'{data.tfds_name} {data.tfds_split}',
+    batch_size=plan.batch_size,
+    precision=params.runtime.mixed_precision_dtype,
+    rounds=plan.rounds,
+    seconds=plan.seconds,
+    replicas=plan.replicas,
+    cpu=machine.cpu_name(),
+    cores=machine.cores(),
+    versions=machine.versions(),
+  )
+
+
+def _keep(results: Results, speeds: Mapping[str, list[float]]) -> None:
+  for name, values in speeds.items():
+    results.figures[f'{name}_images_per_second'] = values
+
+
+def _say(text: str) -> None:
+  print(text, flush=True)

@@ -1,0 +1,293 @@
+"""The benchmark: what it counts, what it compares, and what it leaves."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+from experiment_test import Flags
+from official.core import task_factory, train_utils
+
+from official_ext.benchmarks import (
+  input_pipelines,
+  local_data,
+  model_work,
+  pytorch_step,
+  report,
+  timing,
+  train_process,
+)
+from official_ext.core import gin_config
+from official_ext.core.errors import RunError, UserError
+
+_ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def _model(params):
+  return task_factory.get_task(params.task).build_model()
+
+
+def _benchmark(cwd, *arguments):
+  return subprocess.run(
+    [sys.executable, '-m', 'official_ext.benchmark', *arguments],
+    cwd=cwd,
+    env=os.environ
+    | {
+      'PYTHONPATH': f'{_ROOT}:{os.environ.get("PYTHONPATH", "")}',
+      'TMPDIR': str(cwd / 'tmp'),
+    },
+    capture_output=True,
+    text=True,
+    timeout=300,
+    check=False,
+  )
+
+
+def test_resnet9_takes_379_million_multiply_adds(shapes_dir):
+  """By hand, at 32×32: height × width × 9 × channels in × channels out."""
+  params = tiny.config(
+    shapes_dir, ['resnet9_cifar10.channels = [64, 128, 256, 512]']
+  )
+  model = _model(params)
+  layers = [
+    *(32 * 32 * 9 * 3 * 64, 32 * 32 * 9 * 64 * 128),
+    *(2 * 16 * 16 * 9 * 128 * 128, 16 * 16 * 9 * 128 * 256),
+    *(8 * 8 * 9 * 256 * 512, 2 * 4 * 4 * 9 * 512 * 512),
+    512 * 10,
+  ]
+  assert model_work.count_macs(model) == sum(layers)
+  assert round(sum(layers) / 1e6, 2) == 379.26
+  assert model_work.matrix_products(model, 512) == [
+    (524288, 27, 64),
+    (524288, 576, 128),
+    (131072, 1152, 128),
+    (131072, 1152, 256),
+    (32768, 2304, 512),
+    (8192, 4608, 512),
+  ]
+
+
+def test_parts_take_turns():
+  calls = []
+
+  def part(name):
+    def measure():
+      calls.append(name)
+      return float(len(calls))
+
+    return measure
+
+  speeds = timing.interleave({name: part(name) for name in 'abc'}, 3)
+  assert ''.join(calls) == 'abccbaabc'
+  assert speeds == {'a': [1, 6, 7], 'b': [2, 5, 8], 'c': [3, 4, 9]}
+
+
+def test_a_speed_is_units_over_the_time_of_the_second_half(monkeypatch):
+  """A call takes half a second, ten times that before the buffers are empty."""
+  clock, calls = [0.0], []
+
+  def run():
+    calls.append(1)
+    clock[0] += 5.0 if 2 < len(calls) <= 6 else 0.5
+
+  monkeypatch.setattr(timing.time, 'perf_counter', lambda: clock[0])
+  measure = timing.repeated(run, units=64, seconds=2.0, drain=True)
+  assert len(calls) == 2
+  assert measure() == 128
+  assert len(calls) == 2 + 4 + 4
+
+
+def test_garden_reads_a_data_set_that_is_not_on_its_list(shapes_dir):
+  params = tiny.config(shapes_dir)
+  assert input_pipelines.why_not_stock(params) is None
+  pull = input_pipelines.stock(params, tf.distribute.get_strategy())
+  images, labels = pull()
+  assert images.shape == (30, 32, 32, 3)
+  assert labels.shape == (30,)
+  assert 0 <= np.min(labels) <= np.max(labels) < 10
+  assert not np.array_equal(images, pull()[0])
+
+
+def test_a_file_is_never_overwritten(tmp_path):
+  file = tmp_path / 'mine.json'
+  file.write_text('mine')
+  with pytest.raises(UserError, match=r'mine\.json exists'):
+    report.check_new(str(file))
+  with pytest.raises(RunError, match='File exists'):
+    report.Results().write(str(file))
+  assert file.read_text() == 'mine'
+  with pytest.raises(UserError, match='no folder that can be written to'):
+    report.check_new(str(tmp_path / 'none' / 'a.json'))
+  report.check_new(str(tmp_path / 'new.json'))
+
+
+def test_a_download_is_refused(tmp_path):
+  gin_config.parse([], [f"resnet9_cifar10.data_dir = '{tmp_path}'"])
+  with pytest.raises(UserError, match=f'cifar10 is not in {tmp_path}'):
+    local_data.check(Flags())
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_another_task_is_refused():
+  with pytest.raises(UserError, match="'resnet_imagenet' cannot be measured"):
+    local_data.check(Flags(experiment='resnet_imagenet'))
+
+
+def test_a_model_dir_is_refused(tmp_path):
+  result = _benchmark(tmp_path, '--model_dir', 'runs/mine')
+  assert result.returncode == 2
+  assert result.stderr.startswith('error: --model_dir=runs/mine has no effect')
+
+
+@pytest.fixture(scope='module')
+def measured(shapes_dir, tmp_path_factory):
+  """The folder and the result of a command, with a TMPDIR of its own in it."""
+  folder = tmp_path_factory.mktemp('benchmark')
+  (folder / 'tmp').mkdir()
+  bindings = (*tiny.BINDINGS, f"resnet9_cifar10.data_dir = '{shapes_dir}'")
+  result = _benchmark(
+    folder,
+    *(f'--gin_params={line}' for line in bindings),
+    *('--rounds', '1', '--seconds', '0.05', '--json', 'figures.json'),
+  )
+  assert result.returncode == 0, result.stderr
+  return folder, result
+
+
+def test_only_the_figures_stay_behind(measured):
+  folder, _ = measured
+  assert {file.name for file in folder.iterdir()} == {'figures.json', 'tmp'}
+  # TFDS makes an empty folder when it is imported.
+  left = [file for file in (folder / 'tmp').rglob('*') if file.is_file()]
+  assert left == []
+
+
+def test_every_figure_is_there(measured):
+  folder, result = measured
+  figures = json.loads((folder / 'figures.json').read_text())
+  left_out, spread = figures['left_out'], figures['spread']
+  for key, (title, _, _) in report.ROWS.items():
+    assert title in result.stdout
+    if key in left_out:
+      assert 'pytorch' in key
+      assert figures[key] is None
+    else:
+      assert 0 < spread[key]['min'] <= figures[key] <= spread[key]['max']
+  setup = figures['setup']
+  assert figures['step_flops_per_second'] == pytest.approx(
+    6 * setup['macs_per_image'] * figures['step_images_per_second']
+  )
+  # TensorFlow alone takes the one, and so small a network not the other.
+  assert 2**28 < figures['peak_memory_bytes'] < 2**32
+  assert (setup['batch_size'], setup['precision']) == (30, 'float32')
+  assert setup['versions']['tensorflow'] == tf.__version__
+  assert setup['cores'] >= 1
+
+
+def test_ratios_are_taken_within_a_round():
+  """Where the machine slows down, both are slow."""
+  figures = {
+    key: [8.0, 4.0, 6.0]
+    for over_and_under in report.RATIOS.values()
+    for key in over_and_under
+  }
+  figures['loop_images_per_second'] = [4.0, 2.0, 2.0]
+  del figures['pytorch_images_per_second']
+  results = report.Results(figures, {'pytorch_images_per_second': 'no'})
+  results.add_ratios()
+  written = results.as_dict()
+  assert written['evaluation_over_training'] == 2
+  assert written['spread']['evaluation_over_training'] == {
+    'min': 2,
+    'max': 3,
+    'rounds': [2, 2, 3],
+  }
+  assert written['loop_over_step'] == 0.5
+  assert written['step_over_pytorch'] is None
+  assert written['left_out']['step_over_pytorch'] == 'no'
+
+
+def test_a_failing_process_is_told_in_one_line():
+  with pytest.raises(RunError, match='failed: error: --experiment=') as error:
+    train_process.run(['--experiment=resnet_nine'], to_end=False)
+  assert len(str(error.value).splitlines()) == 1
+
+
+def test_pytorch_is_left_out_where_it_is_another_network(shapes_dir):
+  params = tiny.config(shapes_dir, ["resnet9_cifar10.pooling = 'avg'"])
+  assert pytorch_step.why_not(params) in (
+    'PyTorch is not installed',
+    "task.model.pooling='avg' is not written in PyTorch here",
+  )
+
+
+def _copy_weights(model, network):
+  """Copies what is trained and the moving statistics, layer by layer."""
+  torch = pytest.importorskip('torch')
+  theirs = [m for m in network.modules() if list(m.parameters(recurse=False))]
+  ours = [m for m in model.backbone.layers if m.weights]
+  ours.append(model.get_layer('linear'))
+  for layer, module in zip(ours, theirs, strict=True):
+    for weight, target in zip(
+      layer.get_weights(), _tensors(module), strict=True
+    ):
+      with torch.no_grad():
+        target.copy_(torch.tensor(_pytorch_order(weight)))
+
+
+def _tensors(module):
+  """Returns a module's tensors in the order of Keras' weights."""
+  names = ('weight', 'bias', 'running_mean', 'running_var')
+  tensors = (getattr(module, name, None) for name in names)
+  return [tensor for tensor in tensors if tensor is not None]
+
+
+def _pytorch_order(weight):
+  """Puts the outputs of a kernel first, then the inputs."""
+  axes = {1: [0], 2: [1, 0], 4: [3, 2, 0, 1]}
+  return weight.transpose(axes[weight.ndim])
+
+
+def test_pytorch_trains_the_same_network_the_same_way(shapes_dir):
+  torch = pytest.importorskip('torch')
+  from official_ext.benchmarks import pytorch_resnet9
+
+  params = tiny.config(shapes_dir)
+  assert pytorch_step.why_not(params) is None
+  task = task_factory.get_task(params.task)
+  model = task.build_model()
+  network = pytorch_step.build_network(params)
+  assert model.count_params() == sum(
+    tensor.numel() for tensor in network.state_dict().values() if tensor.ndim
+  )
+  _copy_weights(model, network)
+  images, labels = next(iter(task.build_inputs(params.task.train_data)))
+  theirs = torch.tensor(images.numpy().transpose(0, 3, 1, 2))
+  network.eval()
+  with torch.no_grad():
+    logits = network(theirs).numpy() * params.task.model.logit_scale
+  np.testing.assert_allclose(logits, model(images), rtol=1e-4, atol=1e-6)
+
+  optimizer = train_utils.create_optimizer(task, params)
+  optimizer.learning_rate = 0.1
+  step = pytorch_resnet9.build_step(
+    network,
+    theirs,
+    torch.tensor(labels.numpy().astype('int64')),
+    learning_rate=0.1,
+    **pytorch_step.step_options(params),
+  )
+  for _ in range(3):
+    logs = task.train_step((images, labels), model, optimizer)
+    assert step() == pytest.approx(float(logs[task.loss]), rel=1e-4)
+  np.testing.assert_allclose(
+    network[-1].weight.detach().numpy(),
+    model.get_layer('linear').get_weights()[0].T,
+    rtol=1e-3,
+    atol=1e-5,
+  )
