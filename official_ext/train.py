@@ -3,12 +3,26 @@
 Usage::
 
   python -m official_ext.train --gin_file gin/resnet9_v100.gin
+
+Flags, most of them Garden's (--helpfull lists the rest):
+
+  --gin_file         A gin file, of one's own or of this package; repeatable.
+  --gin_params       A binding such as "resnet9_cifar10.epochs=30"; repeatable.
+  --config_file      YAML over the experiment's config, after gin; repeatable.
+  --params_override  YAML or a.b=1,c=2 over all of these.
+  --model_dir        Folder of the run, new or to go on with; by default a new
+                     one in runs/.
+  --mode             train_and_eval (default), train, train_and_post_eval, eval
+                     or continuous_eval.
+  --experiment       resnet9_cifar10 (default) or one of Garden's.
+  --traceback        Show the full trace of an error.
 """
 
 from absl import flags
 from official.common import flags as tfm_flags
 
 from official_ext.core import cli
+from official_ext.core.errors import UserError
 
 FLAGS = flags.FLAGS
 
@@ -21,6 +35,8 @@ def main() -> None:
   gin_files = FLAGS.gin_file or []
   gin_config.parse(gin_files, FLAGS.gin_params or [])
   params = experiment.parse(FLAGS)
+  if not FLAGS.model_dir and 'train' not in FLAGS.mode:
+    raise UserError(f'--mode={FLAGS.mode} needs the --model_dir of a run.')
   model_dir = run_dir.choose(FLAGS.model_dir, gin_files, FLAGS.experiment)
   train_lib.run(params, FLAGS.mode, model_dir)
 

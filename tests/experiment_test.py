@@ -103,37 +103,53 @@ def test_garden_experiments_run_on_what_is_there():
     ('batch_size = 0', r'global_batch_size=0 must be at least 1'),
     ('batch_size = -3', r'global_batch_size=-3 must be at least 1'),
     ('batch_size = 101', r'batch_size=101 is more than the 100 images'),
-    ('batch_size = 2.5', r'batch_size=2.5 is float, but must be int'),
+    ('batch_size = 2.5', r'10.batch_size=2.5 is float, but must be int'),
     ('eval_batch_size = 0', r'validation_data.global_batch_size=0'),
-    ('epochs = 0', r'epochs'),
+    ('epochs = 0', r'trainer.epochs=0 must be more than 0 .*\.epochs\)'),
+    (
+      'epochs = None',
+      r'resnet9_cifar10.epochs=None is None, but must be float',
+    ),
+    ('channels = 4', r'resnet9_cifar10.channels=4 is int, .*Sequence\[int\]'),
+    ('mean_rgb = 5', r'resnet9_cifar10.mean_rgb=5 is int'),
+    ('dataset = 5', r'resnet9_cifar10.dataset=5 is int, but must be str'),
+    ('seed = -1', r'runtime.seed=-1 must be at least 0 and less than 2\*\*32'),
+    ("exclude_from_weight_decay = ['(']", r"'\(' is no regular expression"),
     ('epochs = 4', r'0 < resnet9_cifar10.peak_epoch < resnet9_cifar10.epochs'),
-    ("epochs = '24'", r"\[0, 5, '24'\] is list, but must be list\[float\]"),
+    ("epochs = '24'", r"resnet9_cifar10.epochs='24' is str, .* float"),
     ('peak_learning_rate = -0.1', r'must be numbers at least 0'),
     ('momentum = 1', r'momentum=1 must be at least 0 and less than 1'),
     ('weight_decay = -1e-4', r'weight_decay=-0.0001 must be at least 0'),
-    ('norm_momentum = 1.0', r'norm_momentum=1.0'),
+    ('norm_momentum = 1.0', r'norm_momentum=1.0 must be at least 0 and less'),
     ('norm_epsilon = 0', r'norm_epsilon=0 must be more than 0'),
     ('logit_scale = 0', r'logit_scale=0 must be more than 0'),
     ('channels = [1, 2, 3]', r'channels=\[1, 2, 3\] must be four numbers'),
-    ('crop_padding = -1', r'crop_padding=-1'),
+    ('crop_padding = -1', r'crop_padding=-1 must be at least 0'),
     ('cutout_size = -8', r'cutout.size=-8 must be at least 1'),
-    ('cutout_size = 33', r'33'),
-    ('stddev_rgb = [1, 0, 1]', r'stddev_rgb=\[1, 0, 1\]'),
-    ('mean_rgb = [1, 2]', r'mean_rgb=\[1, 2\]'),
-    ('num_classes = -1', r'num_classes=-1'),
+    ('cutout_size = 33', r'cutout.size=33 is more than the 32 pixels'),
+    ('stddev_rgb = [1, 0, 1]', r'stddev_rgb=\[1, 0, 1\] must be numbers more'),
+    ('mean_rgb = [1, 2]', r'mean_rgb=\[1, 2\] is not one number for each'),
+    ('num_classes = -1', r'num_classes=-1 must be at least 0'),
     ("pooling = 'median'", r"pooling='median' must be one of max, avg"),
     ("kernel_initializer = 'x'", r"kernel_initializer='x' is not known"),
-    ("activation = 'x'", r"activation='x'"),
+    ("activation = 'x'", r"activation='x' is not known; use"),
     ("precision = 'mixed_float16'", r"'mixed_float16' is not one of float32"),
     ("precision = 'float16'", r"'float16' needs a GPU"),
-    ('label_smoothing = 1', r'label_smoothing=1'),
-    ("dataset = 'cifar1O'", r'cifar1O'),
-    ("train_split = 'training'", r'training'),
-    ("data_dir = '/proc/nowhere'", r'/proc/nowhere'),
+    ('label_smoothing = 1', r'label_smoothing=1 must be at least 0 and less'),
+    ("dataset = 'cifar1O'", r"'cifar1O' is neither .* did you mean cifar10"),
+    (
+      "train_split = 'training'",
+      r"tfds_split='training' selects no image .* train",
+    ),
+    (
+      "data_dir = '/proc/nowhere'",
+      r"data_dir='/proc/nowhere'|in /proc/nowhere",
+    ),
     ('batchsize = 3', r'Did you mean resnet9_cifar10.batch_size\?'),
     ('zzz = 3', r'It has dataset, data_dir'),
     ('epochs = @nothing', r'@nothing'),
-    ('epochs = [', r'gin: '),
+    ('epochs = [', r'gin: .*EOF in multi-line statement'),
+    ('epochs = %foo', r'gin: .*foo'),
   ],
 )
 def test_a_bad_binding_is_named_in_one_line(parse, binding, message):
@@ -167,12 +183,59 @@ def test_a_bad_binding_is_named_in_one_line(parse, binding, message):
       r"type='randaug' must be one of None, cutout",
     ),
     ({'params_override': 'runtime.num_gpus=2'}, r'TensorFlow sees 0'),
+    *(
+      (
+        {'params_override': f'trainer.{key}={value}'},
+        f'trainer.{key}={value} {m}',
+      )
+      for key, value, m in (
+        ('train_steps', 0, 'must be at least 1'),
+        ('train_steps', -5, 'must be at least 1'),
+        ('steps_per_loop', 0, 'must be at least 1'),
+        ('validation_interval', 0, 'must be at least 1'),
+        ('checkpoint_interval', 0, 'must be at least 1'),
+        ('max_to_keep', 0, 'must be at least 1'),
+        ('validation_steps', 0, 'must be at least 1, or -1'),
+        ('summary_interval', 4, 'must be a multiple of trainer.steps_per_loop'),
+      )
+    ),
+    (
+      {'params_override': 'trainer.best_checkpoint_eval_metric=foo'},
+      r"metric='foo' must be one of , accuracy",
+    ),
+    (
+      {'params_override': 'task.model.backbone.type=resnet8'},
+      r"task.model.backbone.type='resnet8' does not exist; .*resnet9",
+    ),
+    (
+      {'params_override': 'trainer.optimizer_config.learning_rate.type=cos'},
+      r"learning_rate.type='cos' does not exist; .*piecewise_linear",
+    ),
+    (
+      {'params_override': 'task.init_checkpoint=/nowhere'},
+      r"init_checkpoint='/nowhere' is neither a checkpoint nor",
+    ),
+    (
+      {'params_override': 'task.losses.use_binary_cross_entropy=true'},
+      r'use_binary_cross_entropy=True needs task.losses.one_hot=True',
+    ),
+    (
+      {'params_override': 'task.train_data.is_training=false'},
+      r'task.train_data.is_training must be True',
+    ),
   ],
 )
 def test_a_bad_flag_is_named_in_one_line(parse, flags, message):
   with pytest.raises(UserError, match=message) as caught:
     parse(**flags)
   assert '\n' not in str(caught.value)
+
+
+def test_a_binding_without_a_dot_is_not_lost(parse):
+  with pytest.raises(UserError, match=r"'epochs=3' .* resnet9_cifar10.epochs"):
+    gin_config.parse([], ['epochs=3'])
+  gin_config.parse([], ['length=3', 'resnet9_cifar10.epochs=%length'])
+  assert exp_factory.get_exp_config('resnet9_cifar10').trainer.epochs == 3
 
 
 def test_yaml_cannot_make_objects(parse, tmp_path):

@@ -104,7 +104,7 @@ def test_weights_and_statistics_after_one_and_three_steps(reference):
   )
 
 
-def test_the_first_rates_are_those_of_the_config(reference):
+def test_the_steps_above_are_those_of_the_default_recipe():
   params = exp_factory.get_exp_config('resnet9_cifar10')
   sgd = params.trainer.optimizer_config.optimizer.sgd_coupled_decay
   assert (sgd.momentum, sgd.nesterov, sgd.weight_decay) == (0.9, True, 5e-4)

@@ -159,11 +159,34 @@ def test_more_epochs_go_on_from_the_checkpoint(finished, small_gin, tmp_path):
   assert 'epochs: 3' in (copy / 'params.yaml').read_text()
 
 
+def test_a_runs_own_params_repeat_it(finished, tmp_path):
+  run, _ = finished
+  again = tmp_path / 'again'
+  result = train(
+    '--config_file', str(run / 'params.yaml'), '--model_dir', str(again)
+  )
+  assert result.returncode == 0, result.stderr
+  for file in ('params.yaml', 'checkpoint'):
+    ours, theirs = ((path / file).read_text() for path in (again, run))
+    assert re.sub('timestamp.*', '', ours) == re.sub('timestamp.*', '', theirs)
+  # A best result of checkpoints that are gone is not compared with.
+  for file in again.glob('ckpt-*'):
+    file.unlink()
+  (again / 'checkpoint').unlink()
+  result = train(
+    *('--config_file', str(run / 'params.yaml'), '--model_dir', str(again)),
+    *('--mode', 'train'),
+  )
+  assert f'{again}/best is of an earlier run' in result.stdout
+  assert (again / 'best.1' / 'info.json').exists()
+  assert 'the best checkpoint' not in result.stdout
+
+
 def assert_refused(result, message):
   assert result.returncode == 2
   assert re.search(message, result.stderr), result.stderr
   errors = [r for r in result.stderr.splitlines() if r.startswith('error: ')]
-  assert len(errors) == 1
+  assert errors == result.stderr.splitlines()[-1:]
   assert 'Traceback' not in result.stderr
 
 
@@ -193,6 +216,25 @@ def test_a_mistake_leaves_no_folder_and_a_trace_only_if_asked(
   result = train(*wrong, '--traceback', cwd=tmp_path)
   assert result.returncode != 0
   assert 'Traceback' in result.stderr
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
+    (['--params_override=task.model.num_classes=5'], 'use 10'),
+    (['--params_override=task.model.input_size=[8,8,3]'], r'input_size=\[8, 8'),
+    (['--mode=predict'], 'flag --mode=predict: value should be one of'),
+    (['--gin=x'], "Unknown command line flag 'gin'"),
+    (['--mode=eval'], '--mode=eval needs the --model_dir of a run'),
+    (['--model_dir=gs://bucket/run'], 'is no folder of this machine'),
+  ],
+)
+def test_a_mistake_ends_in_one_line_and_leaves_nothing(
+  small_gin, tmp_path, arguments, message
+):
+  result = train('--gin_file', small_gin, *arguments, cwd=tmp_path)
+  assert_refused(result, message)
+  assert not list(tmp_path.rglob('*-*'))
 
 
 def test_evaluation_without_a_checkpoint_is_refused(small_gin, tmp_path):

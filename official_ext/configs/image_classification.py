@@ -10,11 +10,11 @@ from official.modeling import hyperparams
 from official.vision.configs import common as garden_common
 from official.vision.configs import image_classification
 
-from official_ext.configs import backbones, common, optimization
+from official_ext.configs import backbones, common, optimization, type_checks
 
 # The experiment's namesake, so that its config is complete before any data is
 # read (https://www.cs.toronto.edu/~kriz/cifar.html). Channel means and
-# deviations are those of `new_dawn.py` in cifar10-fast.
+# deviations are those of `torch_backend.py` in cifar10-fast.
 CIFAR10_TRAIN_EXAMPLES = 50_000
 CIFAR10_CLASSES = 10
 CIFAR10_INPUT_SIZE = (32, 32, 3)
@@ -102,6 +102,7 @@ class ImageClassificationTask(image_classification.ImageClassificationTask):
 
 @exp_factory.register_config_factory('resnet9_cifar10')
 @gin.configurable
+@type_checks.checked
 def resnet9_cifar10(
   dataset: str = 'cifar10',
   data_dir: str = '',

@@ -3,11 +3,11 @@
 import dataclasses
 import itertools
 import math
-import types
-import typing
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import tensorflow as tf
 from official.core import config_definitions as cfg
 from official.modeling import hyperparams, tf_utils
 from official.vision.configs import image_classification as garden
@@ -35,56 +35,6 @@ USED_DATA_FIELDS = frozenset(
 )
 
 
-def check_types(config: hyperparams.Config, place: str = '') -> None:
-  """Raises where a value is not of its field's type.
-
-  Garden assigns whatever YAML or gin gives it, and YAML has surprises: `off` is
-  a boolean.
-
-  Args:
-    config: Any Garden config.
-    place: Dotted path of `config`, with a dot at its end.
-
-  Raises:
-    UserError: At the first such value.
-  """
-  hints = type(config)._get_annotations()
-  for key, value in list(vars(config).items()):
-    if isinstance(value, hyperparams.Config):
-      check_types(value, f'{place}{key}.')
-    elif key in hints and not _fits(value, hints[key]):
-      raise UserError(
-        f'{place}{key}={value!r} is {_name(type(value))}, but must be '
-        f'{_name(hints[key])}.'
-      )
-
-
-def _fits(value: Any, hint: Any) -> bool:
-  origin, args = typing.get_origin(hint), typing.get_args(hint)
-  if origin in (typing.Union, types.UnionType):
-    return any(_fits(value, arg) for arg in args)
-  if hint is float:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-  if hint is int:
-    return isinstance(value, int) and not isinstance(value, bool)
-  if hint in (str, bool, type(None)):
-    return isinstance(value, hint)
-  if origin in (list, tuple, typing.get_origin(typing.Sequence[int])):
-    inner = [arg for arg in args if arg is not ...] or [Any]
-    return isinstance(value, list | tuple) and all(
-      any(_fits(item, arg) for arg in inner) for item in value
-    )
-  if isinstance(hint, type) and issubclass(hint, hyperparams.Config):
-    return isinstance(value, hint)
-  return True
-
-
-def _name(hint: Any) -> str:
-  if typing.get_origin(hint):
-    return str(hint).replace('typing.', '')
-  return 'None' if hint is type(None) else hint.__name__
-
-
 def check(params: cfg.ExperimentConfig) -> None:
   """Raises where a value of an image classification experiment cannot work.
 
@@ -103,6 +53,35 @@ def check(params: cfg.ExperimentConfig) -> None:
         raise UserError(f'{place}={value!r} must be {requirement}{mend}.')
   _check_knots(params.trainer.optimizer_config.learning_rate)
   _check_names(params.task.model)
+  _check_losses(params.task.losses)
+  _check_init_checkpoint(params.task.init_checkpoint)
+  _check_excluded(params.trainer.optimizer_config.optimizer)
+  _check_average(params)
+
+
+def check_trainer(trainer: cfg.TrainerConfig) -> None:
+  """Raises where a count of steps cannot work.
+
+  Args:
+    trainer: A config whose counts that were left open are filled in.
+
+  Raises:
+    UserError: At the first such value.
+  """
+  for key in _COUNTS:
+    value = getattr(trainer, key)
+    if value < 1:
+      raise UserError(f'trainer.{key}={value} must be at least 1.')
+  if trainer.validation_steps < 1 and trainer.validation_steps != -1:
+    raise UserError(
+      f'trainer.validation_steps={trainer.validation_steps} must be at least '
+      '1, or -1 for all of the data.'
+    )
+  if trainer.summary_interval % trainer.steps_per_loop:
+    raise UserError(
+      f'trainer.summary_interval={trainer.summary_interval} must be a multiple '
+      f'of trainer.steps_per_loop={trainer.steps_per_loop}.'
+    )
 
 
 def check_fits(data: Any, place: str, image_shape: Sequence[int]) -> None:
@@ -148,12 +127,18 @@ def _check_used(data: Any, place: str) -> None:
   for field in dataclasses.fields(garden.DataConfig):
     if field.name in USED_DATA_FIELDS:
       continue
-    value = getattr(data, field.name)
-    if value != getattr(default, field.name):
+    value, usual = getattr(data, field.name), getattr(default, field.name)
+    # A file that a run wrote has lists for tuples.
+    if value != usual and not (
+      isinstance(usual, tuple) and value == list(usual)
+    ):
       raise UserError(
         f'{place}{field.name}={value!r} has no effect with data in memory; '
         'leave it out.'
       )
+  trains = place == 'task.train_data.'
+  if data.is_training != trains:
+    raise UserError(f'{place}is_training must be {trains}.')
   if data.drop_remainder != data.is_training:
     raise UserError(
       f'{place}drop_remainder={data.drop_remainder} cannot be chosen; training '
@@ -171,6 +156,49 @@ def _chosen(config: Any, place: str) -> Iterator[Any]:
     if config is None:
       return
   yield config
+
+
+def _check_losses(losses: garden.Losses) -> None:
+  if losses.use_binary_cross_entropy and not losses.one_hot:
+    raise UserError(
+      'task.losses.use_binary_cross_entropy=True needs '
+      'task.losses.one_hot=True.'
+    )
+
+
+def _check_init_checkpoint(path: str | None) -> None:
+  if path and not (
+    tf.train.latest_checkpoint(path) or tf.io.gfile.exists(f'{path}.index')
+  ):
+    raise UserError(
+      f"task.init_checkpoint='{path}' is neither a checkpoint nor a folder of "
+      'checkpoints; leave it out to begin with random weights.'
+    )
+
+
+def _check_excluded(optimizer: Any) -> None:
+  """Raises for an expression that cannot be compiled."""
+  if optimizer.type != 'sgd_coupled_decay':
+    return
+  for pattern in optimizer.sgd_coupled_decay.exclude_from_weight_decay:
+    try:
+      re.compile(pattern)
+    except re.error as error:
+      raise UserError(
+        'trainer.optimizer_config.optimizer.sgd_coupled_decay.'
+        f"exclude_from_weight_decay: '{pattern}' is no regular expression, "
+        f'{error} (gin: resnet9_cifar10.exclude_from_weight_decay).'
+      ) from error
+
+
+def _check_average(params: cfg.ExperimentConfig) -> None:
+  """Raises for what Garden's optimizer factory cannot combine."""
+  average = params.trainer.optimizer_config.ema
+  if average and params.runtime.mixed_precision_dtype == 'float16':
+    raise UserError(
+      "trainer.optimizer_config.ema does not work with float16; use 'bfloat16' "
+      "or 'float32' (gin: resnet9_cifar10.precision)."
+    )
 
 
 def _check_knots(config: Any) -> None:
@@ -206,6 +234,16 @@ def _check_names(model: Any) -> None:
     ) from error
 
 
+# What Garden's trainer counts in steps or files.
+_COUNTS = (
+  'train_steps',
+  'steps_per_loop',
+  'summary_interval',
+  'checkpoint_interval',
+  'validation_interval',
+  'max_to_keep',
+)
+
 _Check = tuple[Callable[[Any], bool], str]
 
 
@@ -220,6 +258,7 @@ def _all(check: _Check) -> _Check:
 _AT_LEAST_1: _Check = (lambda v: 1 <= v < math.inf, 'at least 1')
 _AT_LEAST_0: _Check = (lambda v: 0 <= v < math.inf, 'at least 0')
 _ABOVE_0: _Check = (lambda v: 0 < v < math.inf, 'more than 0')
+_SEED: _Check = (lambda v: 0 <= v < 2**32, 'at least 0 and less than 2**32')
 _SHARE: _Check = (lambda v: 0 <= v < 1, 'at least 0 and less than 1')
 _CHANNELS: _Check = (
   lambda v: len(v) == 4 and min(v) >= 1,
@@ -249,7 +288,13 @@ _RULES: tuple[tuple[str, _Check, str], ...] = (
       ('aug_type.cutout.size', _AT_LEAST_1, 'cutout_size'),
     )
   ),
+  ('runtime.seed', _SEED, 'seed'),
   ('trainer.epochs', _ABOVE_0, 'epochs'),
+  (
+    'trainer.best_checkpoint_eval_metric',
+    _one_of('', 'accuracy', 'top_5_accuracy', 'validation_loss'),
+    '',
+  ),
   (
     'trainer.optimizer_config.optimizer.sgd_coupled_decay.momentum',
     _SHARE,

@@ -77,11 +77,22 @@ def writing(model_dir: str) -> Iterator[None]:
 def best_exporter(
   params: cfg.ExperimentConfig, model_dir: str
 ) -> 'BestCheckpointExporter | None':
-  """Returns what keeps the best checkpoint, if the config asks for one."""
+  """Returns what keeps the best checkpoint, if the config asks for one.
+
+  A best checkpoint of a run whose own checkpoints are gone is set aside: what a
+  new run is compared with is that run alone.
+  """
   config = params.trainer
   folder = config.best_checkpoint_export_subdir
   if not folder or not config.best_checkpoint_eval_metric:
     return None
+  old = pathlib.Path(model_dir) / folder
+  if old.exists() and any(old.iterdir()) and not _newest_first(model_dir):
+    number = 1
+    while (aside := old.with_name(f'{folder}.{number}')).exists():
+      number += 1
+    old.rename(aside)
+    print(f'{old} is of an earlier run; it is now {aside}.')
   return BestCheckpointExporter(
     os.path.join(model_dir, folder),
     config.best_checkpoint_eval_metric,

@@ -43,7 +43,8 @@ def run(main: Callable[[], int | None]) -> None:
     except UserError as error:
       if FLAGS.traceback:
         raise
-      print(f'error: {error}', file=sys.stderr)
+      # gin adds lines of its own to what passes through a configurable.
+      print(f'error: {str(error).splitlines()[0]}', file=sys.stderr)
       return error.status
     except Stopped as stop:
       print(stop)
@@ -51,5 +52,22 @@ def run(main: Callable[[], int | None]) -> None:
     except KeyboardInterrupt:
       print('\nstopped.', file=sys.stderr)
       return 128 + signal.SIGINT
+    except Exception as error:
+      if FLAGS.traceback:
+        raise
+      reason = str(error).strip().partition('\n')[0]
+      print(
+        f'error: {type(error).__name__}: {reason}; --traceback shows where.',
+        file=sys.stderr,
+      )
+      return 1
 
-  app.run(guarded)
+  app.run(guarded, flags_parser=_parse_flags)
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+  try:
+    return FLAGS(argv)
+  except flags.Error as error:
+    print(f'error: {error}; see --help.', file=sys.stderr)
+    sys.exit(UserError.status)

@@ -12,7 +12,12 @@ from official.core import exp_factory, train_utils
 from official.modeling.hyperparams import params_dict
 
 from official_ext import registry_imports  # noqa: F401
-from official_ext.configs import common, image_classification, validation
+from official_ext.configs import (
+  common,
+  image_classification,
+  type_checks,
+  validation,
+)
 from official_ext.core import devices, gin_config, safe_yaml
 from official_ext.core.errors import UserError
 from official_ext.dataloaders import in_memory
@@ -23,7 +28,15 @@ class ExperimentParser(train_utils.ExperimentParser):
 
   Gin has bound the experiment's arguments already; `--config_file` wins over
   gin, and `--params_override` over both.
+
+  Attributes:
+    trainer_keys: Fields of the trainer that `--params_override` has set.
   """
+
+  def __init__(self, flags_obj: Any):
+    """Takes Garden's flags."""
+    super().__init__(flags_obj)
+    self.trainer_keys: set[str] = set()
 
   def base_experiment(self) -> cfg.ExperimentConfig:
     """Returns the config of `--experiment`, to run on what the machine has."""
@@ -37,6 +50,9 @@ class ExperimentParser(train_utils.ExperimentParser):
       )
     try:
       params = super().base_experiment()
+    except UserError as error:
+      # gin adds the configurable that it passed through.
+      raise UserError(str(error).partition('\n')[0]) from error
     except (TypeError, ValueError) as error:
       raise UserError(f'gin: {gin_config.one_line(error)}') from error
     if not isinstance(params.runtime, common.RuntimeConfig):
@@ -70,7 +86,8 @@ class ExperimentParser(train_utils.ExperimentParser):
     else:
       with contextlib.suppress(ValueError):  # Not a.b=1,c=2, so it is YAML.
         text = params_dict.nested_csv_str_to_json_str(text)
-    _override(params, text, '--params_override')
+    override = _override(params, text, '--params_override')
+    self.trainer_keys = set(override.get('trainer') or {})
     return params
 
 
@@ -92,11 +109,12 @@ def parse(flags_obj: Any) -> cfg.ExperimentConfig:
   params = parser.parse_runtime(params)
   params = parser.parse_data_service(params)
   params = parser.parse_params_override(params)
-  validation.check_types(params)
+  type_checks.check_types(params)
   devices.resolve(params.runtime)
   if isinstance(params.task, image_classification.ImageClassificationTask):
     validation.check(params)
-    _fit_to_data(params, made)
+    chosen = parser.trainer_keys | _changed(params.trainer, made.trainer)
+    _fit_to_data(params, chosen)
   try:
     params.validate()
   except KeyError as error:
@@ -105,7 +123,10 @@ def parse(flags_obj: Any) -> cfg.ExperimentConfig:
   return params
 
 
-def _override(params: cfg.ExperimentConfig, text: str, place: str) -> None:
+def _override(
+  params: cfg.ExperimentConfig, text: str, place: str
+) -> dict[str, Any]:
+  """Overrides `params` with YAML, and returns what it says."""
   try:
     override = safe_yaml.load(text)
   except yaml.YAMLError as error:
@@ -118,6 +139,7 @@ def _override(params: cfg.ExperimentConfig, text: str, place: str) -> None:
     )
   _check_keys(params, override, place, '')
   params.override(override, is_strict=True)
+  return override
 
 
 def _check_keys(
@@ -137,15 +159,18 @@ def _check_keys(
       _check_keys(inner, value, place, f'{prefix}{key}.')
 
 
-def _fit_to_data(
-  params: cfg.ExperimentConfig, made: cfg.ExperimentConfig
-) -> None:
+def _changed(config: Any, made: Any) -> set[str]:
+  """Returns the fields whose values differ."""
+  return {key for key, v in config.as_dict().items() if v != getattr(made, key)}
+
+
+def _fit_to_data(params: cfg.ExperimentConfig, chosen: set[str]) -> None:
   """Takes classes, image size and steps from the data where left open.
 
   Args:
     params: Changed.
-    made: The config before overrides. A count of steps that an override did not
-      touch follows the data; one that it set stays.
+    chosen: Fields of the trainer that stay; other counts of steps follow the
+      data.
   """
   task = params.task
   info = in_memory.describe(task.train_data)
@@ -164,12 +189,13 @@ def _fit_to_data(
       f'{info.num_examples} images of {info.name}; use at most that many '
       '(gin: resnet9_cifar10.batch_size).'
     )
-  chosen = {
+  numbers = {
     key: value
     for key, value in params.trainer.as_dict().items()
-    if value != getattr(made.trainer, key) and isinstance(value, int)
+    if key in chosen and isinstance(value, int)
   }
   image_classification.set_steps_per_epoch(
     params, info.num_examples // batch_size
   )
-  params.trainer.override(chosen)
+  params.trainer.override(numbers)
+  validation.check_trainer(params.trainer)

@@ -37,6 +37,7 @@ def parse(files: Sequence[str], bindings: Sequence[str]) -> None:
   logging.set_verbosity(logging.FATAL)
   try:
     gin.parse_config_files_and_bindings(list(files), list(bindings))
+    _check_macros(bindings)
   except OSError as error:
     raise UserError(
       f'--gin_file={", ".join(files)}: {one_line(error)}; the files of this '
@@ -46,6 +47,21 @@ def parse(files: Sequence[str], bindings: Sequence[str]) -> None:
     raise UserError(f'gin: {one_line(error)}{_suggestion(error)}') from error
   finally:
     logging.set_verbosity(verbosity)
+
+
+def _check_macros(bindings: Sequence[str]) -> None:
+  """Raises for a binding without a dot: a macro, which nothing may use."""
+  references = gin.config.iterate_references(
+    gin.config._CONFIG, to=gin.get_configurable('gin.macro')
+  )
+  used = {reference.config_key[0] for reference in references}
+  for binding in bindings:
+    name = binding.partition('=')[0].strip()
+    if name.isidentifier() and name not in used:
+      raise ValueError(
+        f'{binding!r} binds the macro {name}, which nothing uses; a setting '
+        f'has a dot, as resnet9_cifar10.{name} has.'
+      )
 
 
 def shipped_files() -> list[str]:

@@ -2,11 +2,14 @@
 
 import json
 import sys
+import threading
 import time
 
 import tensorflow as tf
 import tqdm
 from official.core import config_definitions as cfg
+
+_TICK_SECONDS = 5
 
 
 class Progress(tf.train.experimental.PythonState):
@@ -25,7 +28,10 @@ class Progress(tf.train.experimental.PythonState):
     self._seconds = {'train': 0.0, 'test': 0.0}
 
   def loop_begins(self, name: str, start: int) -> None:
-    """Shows a bar: of the whole run in training, else without an end."""
+    """Shows a bar: of the whole run in training, else without an end.
+
+    Its clock runs on while a step does not end, as the first one compiles.
+    """
     self._name, self._start_time = name, time.monotonic()
     trains = name == 'train'
     self._unit = self._batch_size if trains else 1
@@ -38,11 +44,15 @@ class Progress(tf.train.experimental.PythonState):
       total=self._train_steps * self._batch_size if trains else None,
       unit=' images' if trains else ' batches',
       unit_scale=trains,
-      leave=False,
+      # In a log file, what comes next begins on a line of its own.
+      leave=not sys.stderr.isatty(),
       dynamic_ncols=True,
       # A log file needs fewer lines than a terminal, but not a silence.
       mininterval=0.2 if sys.stderr.isatty() else 5,
     )
+    self._ended = threading.Event()
+    self._clock = threading.Thread(target=self._tick, daemon=True)
+    self._clock.start()
 
   def step_ends(self) -> None:
     """Moves the bar."""
@@ -50,8 +60,14 @@ class Progress(tf.train.experimental.PythonState):
 
   def loop_ends(self) -> None:
     """Removes the bar."""
+    self._ended.set()
+    self._clock.join()
     self._bar.close()
     self._seconds[self._name] += time.monotonic() - self._start_time
+
+  def _tick(self) -> None:
+    while not self._ended.wait(_TICK_SECONDS):
+      self._bar.refresh()
 
   def serialize(self) -> str:
     """Returns what a checkpoint keeps."""

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import importlib.metadata
+import itertools
 import json
 import os
 import pathlib
@@ -34,17 +35,37 @@ _PACKAGES = (
 
 
 def choose(model_dir: str | None, gin_files: Sequence[str], name: str) -> str:
-  """Returns the folder that the user named, or a fresh one in `runs`.
+  """Returns the folder that the user named, or a new one, made in `runs`.
 
   Args:
     model_dir: What the user named, if anything.
-    gin_files: The run's gin files; the first one names a fresh folder.
-    name: Names a fresh folder where there is no gin file.
+    gin_files: The run's gin files; the first one names a new folder.
+    name: Names a new folder where there is no gin file.
+
+  Raises:
+    UserError: If it is not a folder of this machine, or cannot be made.
   """
   if model_dir:
+    if '://' in model_dir:
+      raise UserError(
+        f'--model_dir={model_dir} is no folder of this machine; mount it, and '
+        'name the folder.'
+      )
     return os.path.expanduser(model_dir)
   stem = pathlib.Path(gin_files[0]).stem if gin_files else name
-  return str(pathlib.Path('runs') / f'{stem}-{time.strftime("%Y%m%d-%H%M%S")}')
+  first = f'{stem}-{time.strftime("%Y%m%d-%H%M%S")}'
+  # Another run may begin in the same second.
+  for folder in itertools.chain(
+    [first], (f'{first}-{n}' for n in range(2, 99))
+  ):
+    try:
+      (pathlib.Path('runs') / folder).mkdir(parents=True)
+    except FileExistsError:
+      continue
+    except OSError as error:
+      raise _unwritable('runs', error) from error
+    return os.path.join('runs', folder)
+  raise UserError('runs has 99 folders of this second; name a --model_dir.')
 
 
 @contextlib.contextmanager
@@ -55,15 +76,12 @@ def created(model_dir: str) -> Iterator[None]:
     UserError: If the folder cannot be written to.
   """
   folder = pathlib.Path(model_dir)
-  fresh = not folder.exists()
   try:
+    fresh = not folder.exists() or not any(folder.iterdir())
     folder.mkdir(parents=True, exist_ok=True)
     tempfile.TemporaryFile(dir=folder).close()
   except OSError as error:
-    raise UserError(
-      f'--model_dir={model_dir} cannot be written to ({error.strerror}); name '
-      'another folder.'
-    ) from error
+    raise _unwritable(model_dir, error) from error
   try:
     yield
   except UserError:
@@ -99,6 +117,13 @@ def held(model_dir: str) -> Iterator[None]:
     file.write(f'process {os.getpid()} on {platform.node()} since {since}\n')
     file.flush()
     yield
+
+
+def _unwritable(model_dir: str, error: OSError) -> UserError:
+  return UserError(
+    f'--model_dir={model_dir} cannot be written to ({error.strerror}); name '
+    'another folder.'
+  )
 
 
 def describe_run(params: cfg.ExperimentConfig, model_dir: str) -> None:

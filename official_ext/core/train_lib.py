@@ -65,6 +65,7 @@ def run(params: cfg.ExperimentConfig, mode: str, model_dir: str) -> None:
           'folder of a run.'
         )
       if trains:
+        _warn(params.runtime)
         run_dir.describe_run(params, model_dir)
         stack.enter_context(stop.on_signals())
     _say_data(params)
@@ -126,9 +127,12 @@ def _set_up(runtime: cfg.RuntimeConfig) -> tf.distribute.Strategy:
     tpu_address=runtime.tpu,
   )
   print(devices.describe(runtime, strategy.num_replicas_in_sync), flush=True)
+  return strategy
+
+
+def _warn(runtime: cfg.RuntimeConfig) -> None:
   if runtime.num_gpus == 0 and runtime.distribution_strategy != 'tpu':
     print('warning: no GPU is used, so this takes a while.', file=sys.stderr)
-  return strategy
 
 
 def _build_trainer(
@@ -213,7 +217,12 @@ def _say_where(
   elif step:
     print(f'Going on in {model_dir} from step {step:,} of {last:,}.')
   else:
-    print(f'Training for {last:,} steps in {model_dir}.')
+    print(f'Training to step {last:,} in {model_dir}.')
+  if trains and step and params.task.init_checkpoint:
+    print(
+      f'task.init_checkpoint={params.task.init_checkpoint} is not read: the '
+      'run has a checkpoint of its own.'
+    )
 
 
 def _say_result(rows: list[dict[str, float]], model_dir: str) -> None:
@@ -226,8 +235,10 @@ def _say_result(rows: list[dict[str, float]], model_dir: str) -> None:
       f'Test accuracy {last["test_accuracy"]:.2%} after '
       f'{last["total_train_seconds"]:.1f} s of training.'
     )
+  best = os.path.join(model_dir, 'best')
+  there = f', the best checkpoint in {best}' if os.listdir(best) else ''
   print(
-    f'Checkpoints, params.yaml and {epoch_table.FILE_NAME} are in {model_dir}, '
-    f'the best checkpoint in {os.path.join(model_dir, "best")}.'
+    f'Checkpoints, params.yaml and {epoch_table.FILE_NAME} are in {model_dir}'
+    f'{there}.'
   )
   print(f'Curves: tensorboard --logdir {model_dir}')

@@ -1,6 +1,8 @@
 """Finds a TFDS data set by name and, where need be, prepares it."""
 
+import contextlib
 import difflib
+import io
 import os
 import re
 
@@ -40,17 +42,18 @@ def open_builder(
   if urls and data_dir and not os.path.isdir(data_dir):
     raise UserError(
       f"{place}.tfds_data_dir='{data_dir}' does not exist; create it to have "
-      f'{name} downloaded there, or {_local_way(data_dir)}'
+      f'{name} downloaded there, or {_local_way(builder, data_dir)}.'
     )
   try:
-    _prepare(builder, urls)
+    _prepare(builder, urls, data_dir)
   except Exception as error:  # Of any type: the network's, the disk's, TFDS'.
     # Another process may have prepared it in the meantime.
     if not builder.data_path.exists():
-      mend = _local_way(data_dir) if urls else 'choose another tfds_data_dir.'
+      other = 'choose another tfds_data_dir'
+      mend = _local_way(builder, data_dir) if urls else other
       raise UserError(
         f'{where} could not be prepared in {builder.data_path}: '
-        f'{_reason(error)}; {mend}'
+        f'{_reason(error)}; {mend}.'
       ) from error
   return _find(name, data_dir, where)
 
@@ -80,18 +83,24 @@ def _find(name: str, data_dir: str, where: str) -> tfds.core.DatasetBuilder:
 def _prepare(
   builder: tfds.core.DatasetBuilder,
   urls: dict[str, tfds.download.checksums.UrlInfo],
+  data_dir: str,
 ) -> None:
   """Writes the data set, after saying what that takes."""
   name = builder.info.full_name
   if urls:
     size = tfds.core.utils.Size(sum(info.size for info in urls.values()))
     print(f'Downloading {size} for {name} from {", ".join(urls)}', flush=True)
+    print(f'If that is slow, {_local_way(builder, data_dir)}.', flush=True)
+  else:
+    tfds.disable_progress_bar()  # It takes seconds; the bars name odd files.
   print(f'Writing {name} to {builder.data_path}', flush=True)
-  builder.download_and_prepare(
-    download_config=tfds.download.DownloadConfig(
-      try_download_gcs=False, force_checksums_validation=True
+  # TFDS would say that it downloads, even where nothing is to be had.
+  with contextlib.redirect_stdout(io.StringIO()):
+    builder.download_and_prepare(
+      download_config=tfds.download.DownloadConfig(
+        try_download_gcs=False, force_checksums_validation=True
+      )
     )
-  )
 
 
 def _half_written(where: str, path: os.PathLike | str) -> UserError:
@@ -101,10 +110,14 @@ def _half_written(where: str, path: os.PathLike | str) -> UserError:
   )
 
 
-def _local_way(data_dir: str) -> str:
+def _local_way(builder: tfds.core.DatasetBuilder, data_dir: str) -> str:
+  """Returns how to do without the download."""
+  source = '--archive FILE_OR_FOLDER'
+  if builder.name != 'cifar10':
+    source = f'--folder FOLDER --name my_{builder.name}'
   return (
-    'take a local copy: python -m official_ext.prepare_data '
-    f'--archive FILE_OR_FOLDER --data_dir {data_dir or "DIR"}'
+    f'take a local copy: python -m official_ext.prepare_data {source} '
+    f'--data_dir {data_dir or "DIR"}'
   )
 
 
