@@ -111,6 +111,10 @@ class TrainerLoop:
 
   @contextlib.contextmanager
   def _quiet(self) -> Iterator[None]:
-    """Enters the strategy, and keeps back what Orbit prints."""
-    with contextlib.redirect_stdout(io.StringIO()), self._strategy.scope():
+    """Enters the strategy, and keeps back what Orbit and the bars print."""
+    with (
+      contextlib.redirect_stdout(io.StringIO()),
+      contextlib.redirect_stderr(io.StringIO()),
+      self._strategy.scope(),
+    ):
       yield

@@ -55,6 +55,20 @@ class Trainer(base_trainer.Trainer):
     if kwargs.get('train', True):
       self.checkpoint.train_metrics = {m.name: m for m in self._epoch_metrics()}
 
+  def distribute_dataset(
+    self, dataset_or_fn: Any, *args: Any, **kwargs: Any
+  ) -> Any:
+    """Returns Garden's distributed dataset, or for one device a plain one.
+
+    A distributed iterator is tuned by a thread whose sleeps double, and
+    deleting it, as at the end of each evaluation, often waits for that thread:
+    up to 5 s after 5 s, up to 10 s after 10.
+    """
+    one = self._strategy.num_replicas_in_sync == 1
+    if one and not (args[0].is_training and _has_accelerator()):
+      return dataset_or_fn(*args, **kwargs)
+    return super().distribute_dataset(dataset_or_fn, *args, **kwargs)
+
   def train(self, num_steps: tf.Tensor) -> orbit.runner.Output:
     """Trains for `num_steps` steps from the global step on."""
     step = self.global_step.numpy()
@@ -168,3 +182,8 @@ class Trainer(base_trainer.Trainer):
       return state
 
     return loop_fn
+
+
+def _has_accelerator() -> bool:
+  devices = tf.config.list_logical_devices()
+  return any(device.device_type != 'CPU' for device in devices)

@@ -1,5 +1,6 @@
 """tf.data pipelines over images that are held in memory."""
 
+import os
 from typing import Any
 
 import tensorflow as tf
@@ -13,6 +14,10 @@ from official_ext.ops import stateless_random
 
 # Stands in a seed where augmentation has the step, which counts from 0.
 _SHUFFLE = -1
+
+# Batches are ready in a fraction of a step; this covers what else the machine
+# does in between.
+_PREFETCH_BATCHES = 4
 
 
 def build(
@@ -60,10 +65,13 @@ def build(
     dataset = _evaluation(data, params, context, batch_size)
   options = tf.data.Options()
   options.deterministic = True
+  # There is little to tune, and an iterator that is deleted waits for the thread
+  # that does so, which sleeps for twice as long each time.
+  options.autotune.enabled = False
   options.experimental_distribute.auto_shard_policy = (
     tf.data.experimental.AutoShardPolicy.OFF
   )
-  buffer_size = params.prefetch_buffer_size or tf.data.AUTOTUNE
+  buffer_size = params.prefetch_buffer_size or _PREFETCH_BATCHES
   return dataset.with_options(options).prefetch(buffer_size)
 
 
@@ -114,7 +122,7 @@ def _training(
   first_epoch, first_step = divmod(start_step, steps)
   epochs = tf.data.Dataset.range(first_epoch, tf.int32.max)
   batches = epochs.flat_map(batches_of).skip(first_step * len(first_rows))
-  return batches.map(batch_of, tf.data.AUTOTUNE)
+  return batches.map(batch_of, _cores())
 
 
 def _evaluation(
@@ -142,7 +150,11 @@ def _evaluation(
     return preprocessing.for_evaluation(images, params), labels
 
   rows = tf.data.Dataset.range(first, end).batch(batch_size)
-  return rows.map(batch_of, tf.data.AUTOTUNE)
+  return rows.map(batch_of, _cores())
+
+
+def _cores() -> int:
+  return len(os.sched_getaffinity(0))
 
 
 def _steps_per_epoch(data: ImageData, params: DataConfig) -> int:
