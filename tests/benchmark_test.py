@@ -19,6 +19,7 @@ from official_ext.benchmarks import (
   model_work,
   pytorch_step,
   report,
+  step_profile,
   timing,
   train_process,
 )
@@ -187,6 +188,56 @@ def test_every_figure_is_there(measured):
   assert (setup['batch_size'], setup['precision']) == (30, 'float32')
   assert setup['versions']['tensorflow'] == tf.__version__
   assert setup['cores'] >= 1
+
+
+def test_the_time_of_a_step_is_split_by_operation():
+  x = tf.random.uniform([256, 256])
+  image = tf.random.uniform([8, 16, 16, 8])
+  kernel = tf.random.uniform([3, 3, 8, 8])
+
+  @tf.function
+  def run():
+    return tf.nn.relu(tf.nn.conv2d(image, kernel, 1, 'SAME')), tf.matmul(x, x)
+
+  run()
+  steps = step_profile.profile(run, steps=2)
+  assert len(steps) == 2
+  assert all(step_profile.convolution_seconds(times) > 0 for times in steps)
+  seconds = step_profile.medians(steps)
+  assert 0 < sum(seconds.values()) < 10
+  assert list(seconds.values()) == sorted(seconds.values(), reverse=True)
+  shares = step_profile.shares(seconds)
+  assert sum(shares.values()) == pytest.approx(1)
+  assert all(shares[name] > 0 for name in ('convolutions', 'kernel gradients'))
+  assert shares['pooling'] == 0
+  assert step_profile.shares({}) == {}
+
+
+@pytest.mark.parametrize(
+  ('operation', 'group'),
+  [
+    ('_MklNativeConv2D', 'convolutions'),
+    ('_FusedConv2D', 'convolutions'),
+    ('Conv2DBackpropInput', 'input gradients'),
+    ('_MklNativeConv2DBackpropFilter', 'kernel gradients'),
+    ('_MklMatMul', 'kernel gradients'),
+    ('_MklNativeFusedBatchNormEx', 'batch norm'),
+    ('FusedBatchNormGradV3', 'batch norm'),
+    ('ReluGrad', 'ReLU'),
+    ('MaxPoolGrad', 'pooling'),
+    ('Conv2DTransposeHelper', 'all else'),
+  ],
+)
+def test_operations_have_their_group(operation, group):
+  shares = step_profile.shares({operation: 2.0})
+  assert shares[group] == 1
+  assert sum(shares.values()) == 1
+
+
+def test_the_profile_is_the_median_of_steps():
+  steps = [{'Relu': 1.0, 'Conv2D': 4.0}, {'Relu': 3.0}, {'Conv2D': 6.0}]
+  assert step_profile.medians(steps) == {'Conv2D': 4.0, 'Relu': 1.0}
+  assert [step_profile.convolution_seconds(step) for step in steps] == [4, 0, 6]
 
 
 def test_ratios_are_taken_within_a_round():

@@ -20,6 +20,9 @@ ROWS = {
   'step_flops_per_second': ('bare step, TFLOP/s', 1e12, 3),
   'matmul_peak_flops_per_second': ('best matrix product, TFLOP/s', 1e12, 3),
   'step_over_matmul_peak': ('step / best matrix product', 1, 3),
+  'convolution_share': ('share of convolutions in the step', 1, 3),
+  'convolution_flops_per_second': ('convolutions alone, TFLOP/s', 1e12, 3),
+  'convolutions_over_matmul_peak': ('convolutions / best product', 1, 3),
   'pytorch_images_per_second': ("PyTorch's step, images/s", 1, 0),
   'step_over_pytorch': ("step / PyTorch's", 1, 3),
   'loop_images_per_second': ('training loop, images/s', 1, 0),
@@ -33,6 +36,10 @@ RATIOS = {
   'input_over_stock': ('input_images_per_second', 'stock_images_per_second'),
   'step_over_matmul_peak': (
     'step_flops_per_second',
+    'matmul_peak_flops_per_second',
+  ),
+  'convolutions_over_matmul_peak': (
+    'convolution_flops_per_second',
     'matmul_peak_flops_per_second',
   ),
   'step_over_pytorch': ('step_images_per_second', 'pytorch_images_per_second'),
@@ -61,8 +68,9 @@ class Results:
   def add_ratios(self) -> None:
     """Divides round by round; leaves out what lacks a figure."""
     for key, (over, under) in RATIOS.items():
-      if under in self.left_out:
-        self.left_out[key] = self.left_out[under]
+      reason = self.left_out.get(over) or self.left_out.get(under)
+      if reason:
+        self.left_out[key] = reason
       else:
         pairs = zip(self.figures[over], self.figures[under], strict=True)
         self.figures[key] = [a / b for a, b in pairs]
@@ -89,6 +97,11 @@ class Results:
         )
         lines.append(f'{title:34} {" ".join(cells)}')
     lines.append(f'The best matrix product is {setup["best_matmul"]}.')
+    if setup['profile']:
+      shares = ', '.join(
+        f'{name} {share:.0%}' for name, share in setup['profile'].items()
+      )
+      lines.append(f'The time of a step: {shares}.')
     return '\n'.join(lines)
 
   def as_dict(self) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from official_ext.benchmarks import (
   matrix_peak,
   model_work,
   pytorch_step,
+  step_profile,
   timing,
   train_process,
 )
@@ -140,10 +141,9 @@ def _measure_compute(results: Results, plan: _Plan) -> None:
   _keep(results, speeds)
   macs = model_work.count_macs(step.model)
   results.figures['step_flops_per_second'] = [
-    # Forward, and the gradients of inputs and of kernels; two each.
-    speed * 3 * 2 * macs
-    for speed in speeds['step']
+    speed * _operations(macs) for speed in speeds['step']
   ]
+  _measure_profile(results, step, plan, macs)
   results.figures['matmul_peak_flops_per_second'] = [
     max(values) for values in zip(*peaks.values(), strict=True)
   ]
@@ -153,6 +153,40 @@ def _measure_compute(results: Results, plan: _Plan) -> None:
     best_matmul=max(medians, key=lambda name: medians[name]),
     matmul_flops_per_second=medians,
   )
+
+
+def _measure_profile(
+  results: Results, step: bare_step.BareStep, plan: _Plan, macs: int
+) -> None:
+  """Splits the time of a step, and what it computes, by type of operation."""
+  steps = step_profile.profile(step.run, plan.rounds)
+  seconds = step_profile.medians(steps)
+  results.setup.update(
+    profile=step_profile.shares(seconds), operation_seconds=seconds
+  )
+  if not seconds:
+    reason = 'no operations of a CPU are traced'
+    results.left_out['convolution_share'] = reason
+    results.left_out['convolution_flops_per_second'] = reason
+    return
+  times = [step_profile.convolution_seconds(times) for times in steps]
+  results.figures['convolution_share'] = [
+    time / sum(all_times.values())
+    for time, all_times in zip(times, steps, strict=True)
+  ]
+  # They hold nearly all of the multiply-adds.
+  operations = _operations(macs) * plan.batch_size // plan.replicas
+  results.figures['convolution_flops_per_second'] = [
+    operations / time for time in times
+  ]
+
+
+def _operations(macs: int) -> int:
+  """Returns the floating point operations of training on an image.
+
+  Forward, and the gradients of inputs and of kernels; two each.
+  """
+  return 3 * 2 * macs
 
 
 def _image_parts(

@@ -65,8 +65,8 @@ def build(
     dataset = _evaluation(data, params, context, batch_size)
   options = tf.data.Options()
   options.deterministic = True
-  # There is little to tune, and an iterator that is deleted waits for the thread
-  # that does so, which sleeps for twice as long each time.
+  # There is little to tune, and an iterator that is deleted waits for the
+  # thread that does so, which sleeps for twice as long each time.
   options.autotune.enabled = False
   options.experimental_distribute.auto_shard_policy = (
     tf.data.experimental.AutoShardPolicy.OFF
