@@ -21,6 +21,17 @@ def shapes_dir(tmp_path_factory):
   return str(folder)
 
 
+@pytest.fixture(scope='session')
+def trained_run(shapes_dir, tmp_path_factory):
+  """The folder of a finished run of three epochs, not to be written to."""
+  import tiny
+
+  folder = tmp_path_factory.mktemp('runs') / 'tiny'
+  # TFLite quantises kernels of 1,024 weights and more.
+  tiny.run(shapes_dir, folder, ['resnet9_cifar10.channels = [4, 8, 16, 16]'])
+  return folder
+
+
 @pytest.fixture(autouse=True)
 def clean_globals():
   """Leaves no gin binding and no precision policy to the next test."""

@@ -202,7 +202,8 @@ def _restore(
   checkpoint: tf.train.Checkpoint, path: str, model_dir: str
 ) -> None:
   try:
-    checkpoint.restore(path).assert_existing_objects_matched()
+    status = checkpoint.restore(path).assert_existing_objects_matched()
+    status.expect_partial()  # Inference needs the weights alone.
   except (ValueError, AssertionError) as error:
     raise UserError(
       f'--model_dir={model_dir} holds a checkpoint of another model '

@@ -19,12 +19,28 @@ def define_flags() -> None:
   )
 
 
-def run(main: Callable[[], int | None]) -> None:
+def define_run_flags() -> None:
+  """Defines the flags of the commands that read a finished run."""
+  flags.DEFINE_string('model_dir', None, 'Folder of the run.')
+  flags.DEFINE_string(
+    'checkpoint',
+    '',
+    "Checkpoint, or folder of some, in --model_dir, such as 'best'; the newest "
+    'by default.',
+  )
+  flags.DEFINE_string(
+    'data_dir', '', "Folder of TFDS data sets, where it is not the run's."
+  )
+
+
+def run(main: Callable[..., int | None], takes_files: bool = False) -> None:
   """Runs `main` as `absl.app.run` does; what `errors` has ends it in one line.
 
   Args:
     main: Called with the flags parsed and before TensorFlow is imported; it
       returns the exit status.
+    takes_files: Whether `main` takes a list of what the command line holds
+      besides options.
   """
   # TensorFlow's errors reach Python as exceptions; what it prints is which
   # devices and instructions it has not found.
@@ -35,6 +51,8 @@ def run(main: Callable[[], int | None]) -> None:
       # What a user must know is printed; the rest is for --verbosity=0.
       logging.set_verbosity(logging.ERROR)
     try:
+      if takes_files:
+        return main(argv[1:])
       if len(argv) > 1:
         raise UserError(
           f'{argv[1]!r} is not an option; options begin with --, see --help.'

@@ -1,6 +1,7 @@
 """Finds the images and the labels in a TFDS data set, and checks them."""
 
 import dataclasses
+import os
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -85,6 +86,26 @@ def open_source(params: DataConfig) -> ImageSource:
     ),
     place,
   )
+
+
+def class_names(params: DataConfig) -> list[str]:
+  """Returns the names of a data set's classes, without preparing it.
+
+  Args:
+    params: Which data set; see `open_source`.
+
+  Raises:
+    UserError: If it is neither TFDS' own nor there, or has no classes.
+  """
+  builder = tfds_builder.find(
+    params.tfds_name,
+    os.path.expanduser(params.tfds_data_dir),
+    f"tfds_name='{params.tfds_name}'",
+  )
+  key = _choose(
+    builder, tfds.features.ClassLabel, 1, 'label', params, 'the data'
+  )
+  return builder.info.features[key].names
 
 
 def _choose(

@@ -33,7 +33,7 @@ def open_builder(
   """
   data_dir = os.path.expanduser(data_dir)
   where = f"{place}.tfds_name='{name}'"
-  builder = _find(name, data_dir, where)
+  builder = find(name, data_dir, where)
   if builder.data_path.exists():
     if builder.is_prepared():
       return builder
@@ -55,10 +55,20 @@ def open_builder(
         f'{where} could not be prepared in {builder.data_path}: '
         f'{_reason(error)}; {mend}.'
       ) from error
-  return _find(name, data_dir, where)
+  return find(name, data_dir, where)
 
 
-def _find(name: str, data_dir: str, where: str) -> tfds.core.DatasetBuilder:
+def find(name: str, data_dir: str, where: str) -> tfds.core.DatasetBuilder:
+  """Finds a data set by name, prepared or not.
+
+  Args:
+    name: TFDS name, with a config and a version if need be.
+    data_dir: Folder of TFDS data sets; empty for TFDS' default.
+    where: What chose it, for errors.
+
+  Raises:
+    UserError: If the data set is unknown.
+  """
   folder = data_dir or str(tfds.core.constants.DATA_DIR)
   try:
     return tfds.builder(name, data_dir=data_dir or None)

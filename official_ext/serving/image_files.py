@@ -1,0 +1,117 @@
+"""Reads image files of any size for a network of one size.
+
+Files are taken for untrusted: only plain formats are decoded, and the size that
+a file states is checked before.
+"""
+
+import os
+import pathlib
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from official_ext.core.errors import UserError
+
+_FORMATS = ('PNG', 'JPEG', 'WEBP', 'GIF', 'BMP')
+_SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.gif', '.bmp')
+# Pillow's modes of 8 bits; it would cut deeper ones off at 255.
+_MODES = ('1', 'L', 'LA', 'P', 'PA', 'RGB', 'RGBA', 'CMYK', 'YCbCr')
+_TARGET_MODES = {1: 'L', 3: 'RGB'}  # By channels.
+_ORIENTATION = 0x0112  # The EXIF tag.
+
+
+def find(arguments: Sequence[str]) -> list[str]:
+  """Returns the files named, and in place of a folder the images in it.
+
+  Args:
+    arguments: Files and folders. A file's ending does not matter; one in a
+      folder, or in one below it, is an image by its ending.
+
+  Raises:
+    UserError: If a folder holds no image.
+  """
+  paths = []
+  for argument in arguments:
+    if not os.path.isdir(argument):
+      paths.append(argument)
+      continue
+    inside = sorted(
+      str(path)
+      for path in pathlib.Path(argument).rglob('*')
+      if path.suffix.lower() in _SUFFIXES
+    )
+    if not inside:
+      raise UserError(
+        f'{argument} holds no file named {", ".join(_SUFFIXES)}; name another '
+        'folder, or the files.'
+      )
+    paths += inside
+  return paths
+
+
+def read(
+  path: str, shape: tuple[int, int, int]
+) -> tuple[np.ndarray, list[str]]:
+  """Reads an image and brings it to the shape.
+
+  Turned as its camera noted; put on white where transparent; converted to RGB
+  or grey; scaled, keeping its proportions, until the shape is covered (Lanczos)
+  and cropped around its centre.
+
+  Args:
+    path: Its file.
+    shape: Height, width, and 1 or 3 channels.
+
+  Returns:
+    uint8 of that shape, and what was done to the image, in words.
+
+  Raises:
+    UserError: If it is not an image of 8-bit channels, or is damaged.
+  """
+  try:
+    with warnings.catch_warnings():
+      warnings.simplefilter('error', Image.DecompressionBombWarning)
+      with Image.open(path, formats=_FORMATS) as file:
+        file.load()
+        return _fit(file, path, shape)
+  except UserError:
+    raise
+  except Exception as error:  # Of any type: damage comes in many kinds.
+    raise UserError(f'{path} cannot be read: {_reason(error)}.') from error
+
+
+def _fit(
+  image: Image.Image, path: str, shape: tuple[int, int, int]
+) -> tuple[np.ndarray, list[str]]:
+  height, width, channels = shape
+  target = _TARGET_MODES.get(channels)
+  if not target:
+    raise UserError(f'{path} cannot be made {channels} channels, as asked for.')
+  if image.mode not in _MODES:
+    raise UserError(
+      f'{path} has mode {image.mode}; save it with 8 bits a channel.'
+    )
+  changes = []
+  if image.getexif().get(_ORIENTATION, 1) != 1:
+    image = ImageOps.exif_transpose(image)
+    changes.append('turned')
+  if image.has_transparency_data:
+    image = image.convert('RGBA')
+    white = Image.new('RGBA', image.size, 'white')
+    image = Image.alpha_composite(white, image).convert('RGB')
+    changes.append('put on white')
+  if image.mode != target:
+    changes.append(f'{image.mode} to {target}')
+    image = image.convert(target)
+  if image.size != (width, height):
+    changes.append(f'{image.width}×{image.height} to {width}×{height}')
+    image = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
+  return np.asarray(image).reshape(shape), changes
+
+
+def _reason(error: Exception) -> str:
+  strerror = getattr(error, 'strerror', None)
+  text = strerror or ' '.join(str(error).split()) or type(error).__name__
+  return text.rstrip('.')

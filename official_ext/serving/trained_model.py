@@ -1,0 +1,206 @@
+"""Loads what a run has trained, to be used without the trainer."""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+import yaml
+from official.core import config_definitions as cfg
+from official.core import exp_factory, task_factory
+
+from official_ext import registry_imports  # noqa: F401
+from official_ext.configs import type_checks
+from official_ext.core import checkpoints, gin_config, safe_yaml
+from official_ext.core.errors import UserError
+from official_ext.dataloaders import image_source, preprocessing
+from official_ext.tasks import image_classification
+
+# Its config class is that of every experiment of this package's task, and a
+# run's params.yaml says all that is in it.
+_EXPERIMENT = 'resnet9_cifar10'
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedModel:
+  """A trained classifier, and what it was trained with.
+
+  Attributes:
+    model_dir: The run's folder.
+    params: The run's config, in float32.
+    task: Its task.
+    model: The network, from normalised images to logits.
+    step: Of the checkpoint that its weights are from.
+    averaged: Whether the weights are averages over the training.
+    class_names: One for each logit.
+  """
+
+  model_dir: str
+  params: cfg.ExperimentConfig
+  task: image_classification.ImageClassificationTask
+  model: tf_keras.Model
+  step: int
+  averaged: bool
+  class_names: list[str]
+
+  @property
+  def image_shape(self) -> tuple[int, int, int]:
+    """Height, width and channels of the images that the model takes."""
+    height, width, channels = self.params.task.model.input_size
+    return height, width, channels
+
+  def describe(self) -> str:
+    """Returns one line on whose weights these are."""
+    averaged = ', averaged weights' if self.averaged else ''
+    return f'{self.model_dir} at step {self.step:,}{averaged}'
+
+  def preprocess(self, inputs: tf.Tensor) -> tf.Tensor:
+    """Normalises uint8 `[batch, height, width, channels]` to float32."""
+    return preprocessing.for_evaluation(
+      inputs, self.params.task.validation_data
+    )
+
+  def logits(self, images: np.ndarray | tf.Tensor) -> tf.Tensor:
+    """Classifies images as the trainer's evaluation does.
+
+    Args:
+      images: uint8 `[batch, height, width, channels]`, any batch.
+
+    Returns:
+      float32 `[batch, num_classes]`; their softmax is the probabilities.
+    """
+    inputs = self.preprocess(tf.convert_to_tensor(images, tf.uint8))
+    return self.task.inference_step(inputs, self.model)
+
+
+def load_for_inference(
+  model_dir: str, checkpoint: str = '', data_dir: str = ''
+) -> TrainedModel:
+  """Builds a run's model, in float32, and loads its weights.
+
+  Where the run averages its weights, they are the averages.
+
+  Args:
+    model_dir: The run's folder; its `params.yaml` says what to build.
+    checkpoint: A checkpoint, or a folder of some, inside `model_dir`: `best` or
+      `ckpt-194`; by default the newest good one.
+    data_dir: Folder of TFDS data sets, where it is no longer the run's.
+
+  Raises:
+    UserError: If the folder is not that of a run of this package's task, or
+      holds no good checkpoint.
+  """
+  folder = os.path.expanduser(model_dir)
+  params = _read_params(folder)
+  if data_dir:
+    params.task.train_data.tfds_data_dir = data_dir
+    params.task.validation_data.tfds_data_dir = data_dir
+  with _float32():
+    task = task_factory.get_task(params.task)
+    model = task.build_model()
+  step, averaged = _restore(params, task, model, folder, checkpoint)
+  names = _class_names(params)
+  return TrainedModel(folder, params, task, model, step, averaged, names)
+
+
+def _read_params(folder: str) -> cfg.ExperimentConfig:
+  """Returns the config in a run's folder, to be used on any machine."""
+  path = pathlib.Path(folder) / 'params.yaml'
+  try:
+    override = safe_yaml.load(path.read_text())
+  except OSError as error:
+    raise UserError(
+      f'--model_dir={folder} holds no {path.name} to read ({error.strerror}); '
+      'name the folder of a run.'
+    ) from error
+  except (yaml.YAMLError, UnicodeDecodeError) as error:
+    raise UserError(
+      f'{path} is damaged: {gin_config.one_line(error)}.'
+    ) from error
+  params = exp_factory.get_exp_config(_EXPERIMENT)
+  try:
+    params.override(override, is_strict=True)
+    type_checks.check_types(params)
+  except (KeyError, TypeError, AttributeError, ValueError) as error:
+    reason = gin_config.one_line(error).strip('"').partition('. ')[0]
+    raise UserError(
+      f'{path} is not of a run of {_EXPERIMENT} ({reason}); name the folder of '
+      'one.'
+    ) from error
+  params.runtime.mixed_precision_dtype = 'float32'
+  params.task.validation_data.dtype = 'float32'
+  return params
+
+
+@contextlib.contextmanager
+def _float32() -> Iterator[None]:
+  """Leaves a notebook's own precision policy as it was."""
+  policy = tf_keras.mixed_precision.global_policy()
+  tf_keras.mixed_precision.set_global_policy('float32')
+  try:
+    yield
+  finally:
+    tf_keras.mixed_precision.set_global_policy(policy)
+
+
+def _restore(
+  params: cfg.ExperimentConfig,
+  task: image_classification.ImageClassificationTask,
+  model: tf_keras.Model,
+  folder: str,
+  name: str,
+) -> tuple[int, bool]:
+  """Loads the weights; returns the checkpoint's step, and if they are averages.
+
+  The trainer saves its best checkpoint while the averages are in the model, and
+  those of the run itself while they are in the optimizer.
+  """
+  checkpoint = tf.train.Checkpoint(
+    model=model, global_step=tf.Variable(0, dtype=tf.int64)
+  )
+  path = os.path.join(folder, name)
+  holds_it = path if os.path.isdir(path) else os.path.dirname(path)
+  average = params.trainer.optimizer_config.ema
+  swaps = average and os.path.realpath(holds_it) == os.path.realpath(folder)
+  if swaps:
+    optimizer = task.create_optimizer(params.trainer.optimizer_config)
+    optimizer.shadow_copy(model)
+    checkpoint.optimizer = optimizer
+  if path != holds_it:
+    _restore_file(checkpoint, path)
+  elif not checkpoints.restore(checkpoint, path, repair=False):
+    raise UserError(
+      f'{path} holds no checkpoint; train first, or name another.'
+    )
+  if swaps:
+    only = average.trainable_weights_only
+    for weight in model.trainable_variables if only else model.variables:
+      weight.assign(optimizer.get_slot(weight, 'average'))
+  return int(checkpoint.global_step), bool(average)
+
+
+def _restore_file(checkpoint: tf.train.Checkpoint, path: str) -> None:
+  try:
+    status = checkpoint.restore(path).assert_existing_objects_matched()
+  except (tf.errors.OpError, ValueError, AssertionError) as error:
+    raise UserError(
+      f'--checkpoint: {path} is no whole checkpoint of this run; name one of '
+      'its ckpt-*.index without the ending, or best.'
+    ) from error
+  status.expect_partial()
+
+
+def _class_names(params: cfg.ExperimentConfig) -> list[str]:
+  """Returns the data set's names of the classes; numbers where it is gone."""
+  try:
+    names = image_source.class_names(params.task.validation_data)
+  except UserError as error:
+    print(f'warning: classes have no names: {error}', file=sys.stderr)
+    names = []
+  count = params.task.model.num_classes
+  return [*names, *map(str, range(len(names), count))]
