@@ -34,11 +34,16 @@ _EXPERIMENT_FLAGS = (
 )
 
 
-def define_flags() -> None:
-  """Defines the flags of this command."""
+def define_experiment_flags() -> None:
+  """Defines the flags that choose what to measure."""
   tfm_flags.define_flags()
   cli.define_flags()
   FLAGS.set_default('experiment', 'resnet9_cifar10')
+
+
+def define_flags() -> None:
+  """Defines the flags of this command."""
+  define_experiment_flags()
   flags.DEFINE_string('json', None, 'New file for the figures.')
   flags.DEFINE_integer(
     'rounds', 5, 'How often each speed is measured, in turns.', lower_bound=1

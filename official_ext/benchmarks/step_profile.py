@@ -27,8 +27,8 @@ OTHER = 'all else'
 def profile(run: Callable[[], Any], steps: int) -> list[dict[str, float]]:
   """Returns the seconds by type of operation of each of some steps.
 
-  Operations that run at the same time count each in full, so the sum is more
-  than the time on the clock.
+  Operations that run at the same time count each in full: the sum is the time
+  on the clock where TensorFlow runs one at a time.
 
   Args:
     run: Runs a step, which was run before.

@@ -13,9 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 import tf_keras
-from official.common import distribute_utils
 from official.core import config_definitions as cfg
-from official.modeling import performance
 
 from official_ext.benchmarks import (
   bare_step,
@@ -23,6 +21,7 @@ from official_ext.benchmarks import (
   machine,
   matrix_peak,
   model_work,
+  profile_process,
   pytorch_step,
   step_profile,
   timing,
@@ -30,6 +29,7 @@ from official_ext.benchmarks import (
 )
 from official_ext.benchmarks.report import Results
 from official_ext.benchmarks.trainer_loop import TrainerLoop
+from official_ext.core import devices
 from official_ext.dataloaders import in_memory
 
 # Starts vary less than speeds, and each takes ten seconds.
@@ -78,27 +78,15 @@ def run(
   """
   results = Results()
   _measure_process(results, arguments, min(rounds, _MAX_STARTS))
-  plan = _Plan(params, _set_up(params.runtime), rounds, seconds)
+  _say('Profiling the training step in a process of its own')
+  profile = profile_process.run(arguments, rounds)
+  plan = _Plan(params, devices.set_up(params.runtime), rounds, seconds)
   _measure_input(results, plan)
   _measure_compute(results, plan)
+  _add_profile(results, profile, plan)
   results.add_ratios()
   _describe(results, plan)
   return results
-
-
-def _set_up(runtime: cfg.RuntimeConfig) -> tf.distribute.Strategy:
-  """Sets what is global to the process, and returns the strategy."""
-  tf_keras.utils.set_random_seed(runtime.seed)
-  if runtime.deterministic:
-    tf.config.experimental.enable_op_determinism()
-  performance.set_mixed_precision_policy(runtime.mixed_precision_dtype)
-  return distribute_utils.get_distribution_strategy(
-    distribution_strategy=runtime.distribution_strategy,
-    all_reduce_alg=runtime.all_reduce_alg,
-    num_gpus=runtime.num_gpus,
-    num_packs=runtime.num_packs,
-    tpu_address=runtime.tpu,
-  )
 
 
 def _measure_process(
@@ -143,7 +131,6 @@ def _measure_compute(results: Results, plan: _Plan) -> None:
   results.figures['step_flops_per_second'] = [
     speed * _operations(macs) for speed in speeds['step']
   ]
-  _measure_profile(results, step, plan, macs)
   results.figures['matmul_peak_flops_per_second'] = [
     max(values) for values in zip(*peaks.values(), strict=True)
   ]
@@ -155,11 +142,10 @@ def _measure_compute(results: Results, plan: _Plan) -> None:
   )
 
 
-def _measure_profile(
-  results: Results, step: bare_step.BareStep, plan: _Plan, macs: int
+def _add_profile(
+  results: Results, steps: list[dict[str, float]], plan: _Plan
 ) -> None:
   """Splits the time of a step, and what it computes, by type of operation."""
-  steps = step_profile.profile(step.run, plan.rounds)
   seconds = step_profile.medians(steps)
   results.setup.update(
     profile=step_profile.shares(seconds), operation_seconds=seconds
@@ -175,7 +161,8 @@ def _measure_profile(
     for time, all_times in zip(times, steps, strict=True)
   ]
   # They hold nearly all of the multiply-adds.
-  operations = _operations(macs) * plan.batch_size // plan.replicas
+  images = plan.batch_size // plan.replicas
+  operations = _operations(results.setup['macs_per_image']) * images
   results.figures['convolution_flops_per_second'] = [
     operations / time for time in times
   ]
