@@ -18,7 +18,6 @@ from official.core import config_definitions as cfg
 from official_ext.benchmarks import (
   bare_step,
   input_pipelines,
-  machine,
   matrix_peak,
   model_work,
   profile_process,
@@ -29,7 +28,7 @@ from official_ext.benchmarks import (
 )
 from official_ext.benchmarks.report import Results
 from official_ext.benchmarks.trainer_loop import TrainerLoop
-from official_ext.core import devices
+from official_ext.core import devices, machine
 from official_ext.dataloaders import in_memory
 
 # Starts vary less than speeds, and each takes ten seconds.

@@ -1,0 +1,71 @@
+"""Trains a recipe, and changes to it, with several seeds; keeps records.
+
+Usage::
+
+  python -m official_ext.repeat --gin_file gin/resnet9_v100.gin --seeds 0,1 \
+    --records_dir records/24_epochs
+  python -m official_ext.repeat --gin_file gin/resnet9_v100.gin --seeds 0 \
+    --records_dir records/causes he_uniform.gin no_flip.gin
+
+Without further files the recipe itself is trained; with some, each is one
+change that goes on top of it. Runs follow one another, each in a folder of its
+own, and can be stopped and started again: what is finished is kept, what is not
+is gone on with. A finished run leaves a small record, RECIPE-seedN.json; a
+table of all records ends the output.
+
+Flags:
+
+  --gin_file      The recipe: a gin file; repeatable.
+  --gin_params    A binding for all runs; repeatable.
+  --seeds         Seeds, such as 0,1,2.
+  --records_dir   Folder of the records.
+  --runs_dir      Folder of the runs' own folders; runs by default.
+  --traceback     Show the full trace of an error.
+"""
+
+from absl import flags
+
+from official_ext.core import cli
+from official_ext.core.errors import UserError
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+  """Defines the flags of this command."""
+  cli.define_flags()
+  flags.DEFINE_multi_string('gin_file', None, 'The recipe; repeatable.')
+  flags.DEFINE_multi_string(
+    'gin_params', None, 'A binding for all runs; repeatable.'
+  )
+  flags.DEFINE_list('seeds', None, 'Seeds, such as 0,1,2.')
+  flags.DEFINE_string('records_dir', None, 'Folder of the records.')
+  flags.DEFINE_string('runs_dir', 'runs', "Folder of the runs' own folders.")
+
+
+def main(changes: list[str]) -> None:
+  """Trains what has no record yet, then prints the table."""
+  if not FLAGS.gin_file or not FLAGS.seeds or not FLAGS.records_dir:
+    raise UserError('give --gin_file, --seeds and --records_dir; see --help.')
+  # TensorFlow is imported here, so that --help and a wrong flag answer at once.
+  from official_ext.studies import records, runs, tables
+
+  study = runs.Study(
+    FLAGS.gin_file, FLAGS.gin_params or [], FLAGS.records_dir, FLAGS.runs_dir
+  )
+  planned = runs.plan(study, changes, FLAGS.seeds)
+  runs.check(study, planned)
+  for number, run in enumerate(planned, 1):
+    name = f'{run.name} ({number} of {len(planned)})'
+    if run.record.exists():
+      print(f'{name} is finished: {run.record}', flush=True)
+    else:
+      print(f'{name} in {run.model_dir}', flush=True)
+      runs.train(study, run)
+      records.write(run.record, records.make(run.model_dir, run.variant))
+  print(tables.summary(records.read_all(FLAGS.records_dir)))
+
+
+if __name__ == '__main__':
+  define_flags()
+  cli.run(main, takes_files=True)

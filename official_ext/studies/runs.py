@@ -1,0 +1,164 @@
+"""Trainings that follow one another, each in a process of its own."""
+
+import dataclasses
+import pathlib
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from official_ext import registry_imports  # noqa: F401  What gin may bind.
+from official_ext.core import gin_config
+from official_ext.core.errors import RunError, Stopped, UserError
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+  """What the runs have in common.
+
+  Attributes:
+    gin_files: The recipe.
+    bindings: Of gin, after all files.
+    records_dir: Folder of the records; its name is that of the study.
+    runs_dir: The folders of the runs are in one named after the study in it.
+  """
+
+  gin_files: Sequence[str]
+  bindings: Sequence[str]
+  records_dir: str
+  runs_dir: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """One training.
+
+  Attributes:
+    variant: What is trained: the name of the recipe or of the change to it.
+    change: The change's gin file; None for the recipe itself.
+    seed: Of the training.
+    model_dir: The run's folder.
+    record: The file that says what came out.
+  """
+
+  variant: str
+  change: str | None
+  seed: int
+  model_dir: pathlib.Path
+  record: pathlib.Path
+
+  @property
+  def name(self) -> str:
+    """Names the run among those of the study."""
+    return f'{self.variant}-seed{self.seed}'
+
+
+def plan(
+  study: Study, changes: Sequence[str], seeds: Sequence[str]
+) -> list[Run]:
+  """Returns the runs, seed by seed.
+
+  Args:
+    study: What they have in common.
+    changes: Gin files, each a change to the recipe; none for the recipe itself.
+    seeds: As on the command line.
+
+  Raises:
+    UserError: If a seed is no number, or two variants have one name.
+  """
+  folder = pathlib.Path(study.records_dir).expanduser()
+  folders = pathlib.Path(study.runs_dir).expanduser() / folder.resolve().name
+  variants = {pathlib.Path(change).stem: change for change in changes}
+  if len(variants) < len(changes):
+    raise UserError(
+      'two of the files have the same name, and so would their records; '
+      f'rename one of {", ".join(changes)}.'
+    )
+  recipe: dict[str, str | None] = {pathlib.Path(study.gin_files[-1]).stem: None}
+  return [
+    Run(
+      variant,
+      change,
+      seed,
+      folders / f'{variant}-seed{seed}',
+      folder / f'{variant}-seed{seed}.json',
+    )
+    for seed in map(_seed, seeds)
+    for variant, change in (variants or recipe).items()
+  ]
+
+
+def check(study: Study, runs: Sequence[Run]) -> None:
+  """Raises before the first hour of training what would end a later one.
+
+  Raises:
+    UserError: If a gin file is not there or has a mistake, or the records
+      cannot be written.
+  """
+  for change in {run.change for run in runs}:
+    gin_config.parse(_files(study, change), study.bindings)
+  for folder in {run.record.parent for run in runs}:
+    try:
+      folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+      raise UserError(
+        f'--records_dir={study.records_dir} cannot be made '
+        f'({error.strerror}); name another folder.'
+      ) from error
+
+
+def train(study: Study, run: Run) -> None:
+  """Trains, or goes on with what was stopped.
+
+  SIGTERM and SIGINT are passed on, and the training saves.
+
+  Raises:
+    Stopped: If one of them has ended it.
+    RunError: If it fails.
+  """
+  command = [sys.executable, '-m', 'official_ext.train']
+  command += [f'--gin_file={file}' for file in _files(study, run.change)]
+  command += [f'--gin_params={binding}' for binding in study.bindings]
+  command += [f'--gin_params=resnet9_cifar10.seed={run.seed}']
+  command += [f'--model_dir={run.model_dir}']
+  status = _run(command)
+  for number in _SIGNALS:
+    if status == 128 + number:
+      raise Stopped(
+        f'Stopped in {run.name}; the same command goes on with it.', number
+      )
+  if status:
+    raise RunError(
+      f'{run.name} ended with status {status}; mend what it says above, then '
+      f'give the same command again ({shlex.join(command)}).'
+    )
+
+
+def _files(study: Study, change: str | None) -> list[str]:
+  return [*study.gin_files, *([change] if change else [])]
+
+
+def _run(command: Sequence[str]) -> int:
+  """Runs a command to its end, and passes signals on to it."""
+  # In a session of its own, it gets a Ctrl-C once.
+  process = subprocess.Popen(command, start_new_session=True)
+  before = [
+    signal.signal(n, lambda number, _: process.send_signal(number))
+    for n in _SIGNALS
+  ]
+  try:
+    return process.wait()
+  finally:
+    for number, handler in zip(_SIGNALS, before, strict=True):
+      signal.signal(number, handler)
+
+
+def _seed(text: str) -> int:
+  if not text.strip().isdecimal():
+    raise UserError(
+      f'--seeds: {text!r} is no seed; give whole numbers, such as 0,1,2.'
+    )
+  return int(text)

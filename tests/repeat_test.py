@@ -1,0 +1,286 @@
+"""Repeated runs: their records, and what is made of them."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+import types
+
+import pytest
+import tiny
+
+from official_ext import tables as command
+from official_ext.core.errors import UserError
+from official_ext.studies import (
+  plot,
+  readme,
+  records,
+  runs,
+  statistics,
+  tables,
+)
+
+_ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def _command(folder, *arguments):
+  return [
+    *(sys.executable, '-m', 'official_ext.repeat', '--gin_file=recipe.gin'),
+    *('--records_dir=records/tiny', *arguments),
+  ]
+
+
+def _env():
+  return os.environ | {
+    'PYTHONPATH': f'{_ROOT}:{os.environ.get("PYTHONPATH", "")}'
+  }
+
+
+@pytest.fixture(scope='module')
+def study(shapes_dir, tmp_path_factory):
+  """A folder with a recipe and a change to it, trained with one seed each.
+
+  The command was stopped in the first run, and given again.
+  """
+  folder = tmp_path_factory.mktemp('study')
+  place = f"resnet9_cifar10.data_dir = '{shapes_dir}'"
+  recipe = '\n'.join([*tiny.BINDINGS, place])
+  (folder / 'recipe.gin').write_text(recipe)
+  (folder / 'no_flip.gin').write_text('resnet9_cifar10.flip = False\n')
+  command = _command(folder, '--seeds=3')
+  process = subprocess.Popen(command, cwd=folder, env=_env())
+  epochs = folder / 'runs' / 'tiny' / 'recipe-seed3' / 'epochs.jsonl'
+  while not (epochs.exists() and epochs.read_text()):
+    assert process.poll() is None
+    time.sleep(0.01)
+  process.send_signal(signal.SIGTERM)
+  stopped = process.wait()
+  rows = epochs.read_text().splitlines()
+  finished = subprocess.run(
+    command, cwd=folder, env=_env(), capture_output=True, text=True, check=False
+  )
+  assert finished.returncode == 0, finished.stderr
+  return folder, stopped, rows, finished.stdout
+
+
+def test_a_stopped_run_is_gone_on_with(study):
+  folder, stopped, rows, output = study
+  record = json.loads((folder / 'records/tiny/recipe-seed3.json').read_text())
+  assert [row['step'] for row in record['epochs']] == [3, 6, 9]
+  # Where it was too late to stop, the run had ended.
+  assert stopped in (0, 128 + signal.SIGTERM)
+  if stopped:
+    assert 1 <= len(rows) < 3
+    assert 'Going on in' in output
+  kept = [json.loads(row) for row in rows]
+  assert record['epochs'][: len(kept)] == kept
+
+
+def test_a_record_says_what_was_trained_and_no_place(study):
+  folder, *_ = study
+  text = (folder / 'records/tiny/recipe-seed3.json').read_text()
+  record = json.loads(text)
+  assert (record['variant'], record['seed']) == ('recipe', 3)
+  assert 'resnet9_cifar10.seed = 3' in record['gin']
+  assert record['runtime']['mixed_precision_dtype'] == 'float32'
+  assert record['test_accuracy'] == record['epochs'][-1]['test_accuracy']
+  assert record['versions']['tensorflow'].startswith('2.20')
+  assert '/' not in re.sub(r'[a-z]*://\S*', '', text)
+
+
+def test_finished_runs_are_kept_and_a_change_is_one_more(study):
+  folder, *_ = study
+  records_dir = folder / 'records' / 'tiny'
+  before = (records_dir / 'recipe-seed3.json').read_bytes()
+  again = subprocess.run(
+    _command(folder, '--seeds=3'),
+    cwd=folder,
+    env=_env(),
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert 'recipe-seed3 (1 of 1) is finished' in again.stdout
+  assert (records_dir / 'recipe-seed3.json').read_bytes() == before
+  changed = subprocess.run(
+    _command(folder, '--seeds=3', 'no_flip.gin'),
+    cwd=folder,
+    env=_env(),
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert changed.returncode == 0, changed.stderr
+  record = json.loads((records_dir / 'no_flip-seed3.json').read_text())
+  assert 'resnet9_cifar10.flip = False' in record['gin']
+  lines = changed.stdout.splitlines()[-3:]
+  assert lines[0].split()[:3] == ['recipe', 'runs', 'mean,']
+  assert [line.split()[:2] for line in lines[1:]] == [
+    ['no_flip', '1'],
+    ['recipe', '1'],
+  ]
+
+
+@pytest.mark.parametrize(
+  ('changes', 'seeds', 'message'),
+  [
+    ([], ['0', 'one'], "--seeds: 'one' is no seed"),
+    ([], ['-1'], "--seeds: '-1' is no seed"),
+    (['none.gin'], ['0'], 'none.gin'),
+    (['wrong.gin'], ['0'], "doesn't have a parameter named 'flipp'"),
+    (['a/x.gin', 'b/x.gin'], ['0'], 'two of the files have the same name'),
+  ],
+)
+def test_a_mistake_is_told_before_any_run(
+  tmp_path, monkeypatch, changes, seeds, message
+):
+  monkeypatch.chdir(tmp_path)
+  pathlib.Path('recipe.gin').write_text('')
+  pathlib.Path('wrong.gin').write_text('resnet9_cifar10.flipp = True')
+  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs')
+  with pytest.raises(UserError, match=re.escape(message)):
+    runs.check(study, runs.plan(study, changes, seeds))
+  assert not pathlib.Path('runs').exists()
+
+
+def test_an_unfinished_run_has_no_record(tmp_path):
+  (tmp_path / 'epochs.jsonl').write_text('{"step": 97}\n')
+  (tmp_path / 'params.yaml').write_text('trainer: {train_steps: 194}\n')
+  with pytest.raises(UserError, match='is not a finished run'):
+    records.make(tmp_path, 'recipe')
+
+
+def test_runs_go_seed_by_seed(tmp_path):
+  study = runs.Study(['gin/a.gin'], [], str(tmp_path / 'noise'), 'runs')
+  planned = runs.plan(study, ['gin/x.gin', 'gin/y.gin'], ['0', '7'])
+  assert [run.name for run in planned] == (
+    ['x-seed0', 'y-seed0', 'x-seed7', 'y-seed7']
+  )
+  assert planned[2].record == tmp_path / 'noise' / 'x-seed7.json'
+  assert planned[2].model_dir == pathlib.Path('runs/noise/x-seed7')
+  assert [run.variant for run in runs.plan(study, [], ['1'])] == ['a']
+
+
+def test_a_summary_by_hand():
+  """0.2 and 0.4 are 0.1 from their mean; t of one degree is 12.7062."""
+  result = statistics.summarize([0.2, 0.4])
+  assert (result.runs, result.best) == (2, 0.4)
+  assert result.mean == pytest.approx(0.3)
+  assert result.deviation == pytest.approx(0.02**0.5)
+  assert result.half_width == pytest.approx(12.7062047 * 0.1, rel=1e-7)
+  assert statistics.summarize([0.5]) == statistics.Summary(
+    1, 0.5, None, None, 0.5
+  )
+
+
+def test_a_difference_by_hand():
+  """Deviation 0.1 of three; t of two degrees is 4.302653."""
+  above, half_width = statistics.difference([0.5], [0.1, 0.2, 0.3])
+  assert above == pytest.approx(0.3)
+  assert half_width == pytest.approx(4.30265273 * 0.1 * (1 + 1 / 3) ** 0.5)
+
+
+@pytest.fixture
+def folder(tmp_path):
+  """Records of two variants."""
+  for name, seed, accuracy in (
+    ('recipe', 0, 0.90),
+    ('recipe', 1, 0.92),
+    ('worse', 0, 0.81),
+  ):
+    record = {
+      'variant': name,
+      'seed': seed,
+      'test_accuracy': accuracy,
+      'train_seconds': 1000.0 + seed,
+      'epochs': [{'epoch': 1.0, 'test_accuracy': accuracy}],
+    }
+    records.write(tmp_path / f'{name}-seed{seed}.json', record)
+  return tmp_path
+
+
+def test_tables_by_hand(folder):
+  assert tables.runs(str(folder)) == (
+    '| recipe | runs | mean, % | deviation | 95% interval | best, % | seconds |'
+    '\n| --- | --- | --- | --- | --- | --- | --- |\n'
+    '| recipe | 2 | 91.00 | 1.41 | 78.29 to 103.71 | 92.00 | 1,000 |\n'
+    '| worse | 1 | 81.00 |  |  | 81.00 | 1,000 |\n'
+  )
+  # 12.7062 × 0.0141421 × √(1 + 1/2)
+  assert tables.costs(str(folder)).splitlines()[2:] == [
+    '| recipe | 2 | 91.00 |  |',
+    '| worse | 1 | 81.00 | -10.00 ± 22.01 |',
+  ]
+
+
+def test_tables_are_put_between_their_marks(folder):
+  mark = f'<!-- table: runs {folder} -->\n'
+  text = f'before\n{mark}old\n<!-- end table -->\nafter'
+  filled = readme.fill(text)
+  assert filled == (
+    f'before\n{mark}{tables.runs(str(folder))}<!-- end table -->\nafter'
+  )
+  assert readme.fill(filled) == filled
+  with pytest.raises(UserError, match='no table of kind lists'):
+    readme.fill('<!-- table: lists records -->\n<!-- end table -->')
+  with pytest.raises(UserError, match='no <!-- end table -->'):
+    readme.fill('<!-- table: runs records -->\n')
+
+
+def test_what_is_no_record_is_refused(tmp_path):
+  (tmp_path / 'a.json').write_text('[1]')
+  with pytest.raises(UserError, match=r'a\.json is no record'):
+    records.read_all(str(tmp_path))
+
+
+def test_a_plot_keeps_its_figures(tmp_path):
+  curves = {'ours': [[0.5, 0.9], [0.6, 0.92]], 'original': [[0.4, 0.94]]}
+  file = tmp_path / 'docs' / 'plot.svg'
+  assert plot.read(file) == {}
+  plot.draw(curves, file)
+  assert plot.read(file) == curves
+  text = file.read_text()
+  plot.draw(curves, file)
+  assert file.read_text() == text
+
+
+def test_readme_and_plot_agree_with_the_records(monkeypatch, capsys):
+  monkeypatch.chdir(_ROOT)
+  monkeypatch.setattr(command, 'FLAGS', types.SimpleNamespace(check=True))
+  status = command.main()
+  assert (status, capsys.readouterr().err) == (0, '')
+
+
+def test_what_does_not_agree_is_written(folder, monkeypatch, capsys):
+  monkeypatch.chdir(folder)
+  study = folder / 'records' / '24_epochs'
+  study.mkdir(parents=True)
+  (folder / 'records' / 'original').mkdir()
+  (folder / 'records' / 'original' / '24_epochs.jsonl').write_text(
+    '{"epoch": 1, "test_acc": 0.4177}\n'
+  )
+  for file in folder.glob('recipe-*.json'):
+    text = file.read_text().replace('"recipe"', '"resnet9_v100"')
+    (study / file.name).write_text(text)
+  mark = '<!-- table: runs records/24_epochs -->\n'
+  readme_file = folder / 'README.md'
+  readme_file.write_text(f'{mark}<!-- end table -->\n')
+  for check, status in ((True, 1), (False, 0), (True, 0)):
+    monkeypatch.setattr(command, 'FLAGS', types.SimpleNamespace(check=check))
+    assert command.main() == status
+  lines = capsys.readouterr().err.splitlines()
+  assert lines == 2 * [
+    'README.md does not agree with the records.',
+    'docs/accuracy_by_epoch.svg does not agree with the records.',
+  ]
+  assert readme_file.read_text() == (
+    f'{mark}{tables.runs("records/24_epochs")}<!-- end table -->\n'
+  )
+  assert plot.read(folder / 'docs' / 'accuracy_by_epoch.svg') == {
+    'ours': [[0.9], [0.92]],
+    'original': [[0.4177]],
+  }
