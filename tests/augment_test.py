@@ -87,19 +87,23 @@ def test_drawn_choices_are_the_same_everywhere(run):
 
 @everywhere
 @pytest.mark.parametrize('padding', [0, 1, 4])
-def test_crops_are_windows_of_the_reflected_image(run, padding):
+@pytest.mark.parametrize(
+  ('mode', 'numpy_mode'),
+  [('reflect', 'reflect'), ('symmetric', 'symmetric'), ('zero', 'constant')],
+)
+def test_crops_are_windows_of_the_padded_image(run, padding, mode, numpy_mode):
   images = np.random.default_rng(0).integers(0, 256, (81, 6, 5, 2), np.uint8)
   side = 2 * padding + 1
   offsets = np.stack(np.divmod(np.arange(81) % side**2, side), 1)
   flips = np.arange(81) % 3 == 0
   result = run(
-    lambda *args: augment.crop_and_flip(*args, padding),
+    lambda *args: augment.crop_and_flip(*args, padding, mode),
     images,
     offsets.astype(np.int32),
     flips,
   )
   border = [(0, 0), (padding, padding), (padding, padding), (0, 0)]
-  padded = np.pad(images, border, mode='reflect')
+  padded = np.pad(images, border, mode=numpy_mode)
   for i, (y, x) in enumerate(offsets):
     window = padded[i, y : y + 6, x : x + 5]
     np.testing.assert_array_equal(
@@ -129,6 +133,59 @@ def test_cutout_zeroes_64_pixels_of_each_channel(run):
   columns = np.argmax(holes.any((1, 3)), 1)
   assert (rows.min(), rows.max()) == (0, 24)
   assert (columns.min(), columns.max()) == (0, 16)
+
+
+@everywhere
+@pytest.mark.parametrize('size', [4, 5])
+def test_cutout_may_be_cut_off_as_gardens_is(run, size):
+  cutout = augment.Cutout(size, inside=False)
+
+  def cut(images):
+    return cutout.apply(images, cutout.draw(SEED, 400, 8, 6))
+
+  holes = run(cut, np.ones([400, 8, 6, 2], np.float32)) == 0
+  # Clipped squares around every pixel, computed one by one.
+  expected = set()
+  for y, x in np.ndindex(8, 6):
+    hole = np.zeros([8, 6], bool)
+    top, left = y - size // 2, x - size // 2
+    hole[max(top, 0) : top + size, max(left, 0) : left + size] = True
+    expected.add(hole.tobytes())
+  assert {hole.tobytes() for hole in holes[..., 0]} == expected
+  np.testing.assert_array_equal(holes[..., 0], holes[..., 1])
+
+
+def test_garden_cuts_off_the_same_squares():
+  holes = set()
+  for _ in range(300):
+    image = tf.ones([6, 6, 1], tf.uint8)
+    hole = garden_augment.cutout(image, pad_size=2).numpy()[..., 0] == 0
+    holes.add(hole.tobytes())
+  cutout = augment.Cutout(4, inside=False)
+  ours = cutout.apply(
+    tf.ones([300, 6, 6, 1]), cutout.draw(SEED, 300, 6, 6)
+  ).numpy()
+  assert {hole.tobytes() for hole in ours[..., 0] == 0} == holes
+
+
+@everywhere
+def test_a_cutout_before_normalisation_is_black(run):
+  augmentation = common.Augmentation(
+    type='cutout', cutout=common.Cutout(size=2, before_normalization=True)
+  )
+  config = train_config(
+    aug_type=augmentation, mean_rgb=[100.0], stddev_rgb=[50.0], crop_padding=0
+  )
+  choices = preprocessing.Choices(
+    np.zeros([1, 2], np.int32), np.array([False]), np.array([[1, 0]], np.int32)
+  )
+  result = run(
+    lambda images: preprocessing.apply(images, config, choices),
+    np.full([1, 4, 4, 1], 200, np.uint8),
+  )
+  expected = np.full([4, 4], 2.0)
+  expected[1:3, :2] = -2.0
+  np.testing.assert_array_equal(result[0, ..., 0], expected)
 
 
 @pytest.mark.parametrize('dtype', ['uint8', 'float16', 'bfloat16', 'float32'])

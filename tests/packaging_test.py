@@ -16,7 +16,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
-_GIN_FILES = sorted(path.name for path in (_ROOT / 'gin').glob('*.gin'))
+_GIN_FILES = sorted(
+  str(path.relative_to(_ROOT / 'gin'))
+  for path in (_ROOT / 'gin').rglob('*.gin')
+)
 # What provides a module whose name is not its distribution's.
 _DISTRIBUTIONS = {
   'PIL': 'pillow',

@@ -76,6 +76,10 @@ def test_backbone_config_round_trip():
     'use_sync_bn': True,
     'norm_momentum': 0.5,
     'norm_epsilon': 0.1,
+    'first_layer': 'whitening',
+    'pool_before_norm': True,
+    'norm_group_size': 0,
+    'norm_scale': False,
   }
   backbone = resnet9.ResNet9(**config)
   assert backbone.get_config() == config

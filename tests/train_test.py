@@ -24,7 +24,7 @@ def small_gin(tmp_path_factory, shapes_dir):
     f"resnet9_cifar10.data_dir = '{shapes_dir}'\n"
     "resnet9_cifar10.train_split = 'train[:100]'\n"
     "resnet9_cifar10.test_split = 'test[:50]'\n"
-    'resnet9_cifar10.batch_size = 30\n'
+    'resnet9_cifar10.batch_size = 32\n'  # A group of batch norm.
     'resnet9_cifar10.eval_batch_size = 20\n'
     'resnet9_cifar10.channels = [4, 8, 8, 8]\n'
     'resnet9_cifar10.epochs = 2\n'

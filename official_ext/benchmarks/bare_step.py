@@ -10,6 +10,8 @@ import tf_keras
 from official.core import config_definitions as cfg
 from official.core import task_factory, train_utils
 
+from official_ext.modeling.optimization.moving_average import MovingAverage
+
 
 @dataclasses.dataclass(frozen=True)
 class BareStep:
@@ -34,6 +36,8 @@ def build(params: cfg.ExperimentConfig, num_replicas: int) -> BareStep:
   task = task_factory.get_task(params.task)
   model = task.build_model()
   optimizer = train_utils.create_optimizer(task, params)
+  if isinstance(optimizer, MovingAverage):
+    optimizer.shadow_copy(model)
   context = tf.distribute.InputContext(num_replicas_in_sync=num_replicas)
   batch = next(iter(task.build_inputs(params.task.train_data, context)))
   # On the device, where there is one.

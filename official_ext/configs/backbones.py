@@ -14,12 +14,22 @@ class ResNet9(hyperparams.Config):
     channels: Filters of the layers prep, layer1, layer2 and layer3.
     kernel_initializer: An initialiser of `official_ext.modeling.initializers`
       or any that Keras knows by name.
+    first_layer: 'conv', or 'whitening' for a convolution over patches that are
+      whitened by what the task computes from the training images.
+    pool_before_norm: Whether layers 1 to 3 are pooled before batch norm.
+    norm_group_size: Images that batch norm normalises together in training; 0
+      for the whole batch of a replica.
+    norm_scale: Whether batch norm's scale is trained; otherwise it stays 1.
   """
 
   channels: list[int] = dataclasses.field(
     default_factory=lambda: [64, 128, 256, 512]
   )
   kernel_initializer: str = 'torch_uniform'
+  first_layer: str = 'conv'
+  pool_before_norm: bool = False
+  norm_group_size: int = 0
+  norm_scale: bool = True
 
 
 @dataclasses.dataclass

@@ -15,9 +15,14 @@ class Cutout(hyperparams.Config):
 
   Attributes:
     size: Side of the square hole in pixels.
+    inside: Whether all of the hole lies in the image, or is cut off at its
+      border.
+    before_normalization: Whether the hole is black instead of the mean.
   """
 
   size: int = 8
+  inside: bool = True
+  before_normalization: bool = False
 
 
 @dataclasses.dataclass
@@ -32,9 +37,13 @@ class RuntimeConfig(cfg.RuntimeConfig):
   """Garden's runtime config, by default of what the machine has.
 
   Attributes:
-    distribution_strategy: One of Garden's; 'auto' for 'mirrored' over several
-      GPUs and 'one_device' otherwise.
-    num_gpus: Number of GPUs; -1 for all there are.
+    distribution_strategy: One of Garden's; 'auto' for 'tpu' where `tpu` is
+      given, 'multi_worker_mirrored' over several workers, 'mirrored' over
+      several devices and 'one_device' otherwise.
+    num_gpus: Number of GPUs, on each worker; -1 for all there are.
+    num_logical_cpus: Devices to divide the CPU into, to rehearse a training on
+      several; 0 to leave it whole.
+    arrival_timeout_seconds: How long to wait at the start for all workers.
     mixed_precision_dtype: 'float32', 'bfloat16' or 'float16'; None for the
       fastest one that the device computes natively.
     seed: Seed of the initial weights, and of the data where it has none.
@@ -44,6 +53,8 @@ class RuntimeConfig(cfg.RuntimeConfig):
 
   distribution_strategy: str = 'auto'
   num_gpus: int = -1
+  num_logical_cpus: int = 0
+  arrival_timeout_seconds: float = 300
   seed: int = 0
   deterministic: bool = False
 

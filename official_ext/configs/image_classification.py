@@ -1,7 +1,8 @@
 """Image classification configurations and the `resnet9_cifar10` experiment."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import gin
 from official.core import config_definitions as cfg
@@ -33,16 +34,21 @@ class DataConfig(image_classification.DataConfig):
     tfds_name: TFDS name of the data set, with a version if need be.
     aug_rand_hflip: Whether to mirror half of the training images.
     aug_type: Augmentation after normalisation; `cutout` or none.
-    crop_padding: Pixels by which training images are padded, by reflection,
-      before a crop of their own size is taken; 0 for no crop.
+    crop_padding: Pixels by which training images are padded before a crop of
+      their own size is taken; 0 for no crop.
+    crop_padding_mode: 'reflect', 'symmetric' (which repeats the border) or
+      'zero' (black).
     mean_rgb: Mean of each channel, in 0 to 255.
     stddev_rgb: Standard deviation of each channel, in 0 to 255.
     preprocess_on_device: Whether images are augmented and normalised as part of
       the training step, with the same results, instead of by the host's CPU.
+    stratified: Whether the crops and flips of an epoch are spread evenly over
+      its images, instead of drawn for each image by itself.
   """
 
   aug_type: common.Augmentation | None = None
   crop_padding: int = 4
+  crop_padding_mode: str = 'reflect'
   mean_rgb: list[float] = dataclasses.field(
     default_factory=lambda: list(CIFAR10_MEAN_RGB)
   )
@@ -50,6 +56,19 @@ class DataConfig(image_classification.DataConfig):
     default_factory=lambda: list(CIFAR10_STDDEV_RGB)
   )
   preprocess_on_device: bool = False
+  stratified: bool = False
+
+
+@dataclasses.dataclass
+class Evaluation(image_classification.Evaluation):
+  """Garden's evaluation config, with test-time augmentation.
+
+  Attributes:
+    mirror: Whether to report beside the accuracy that of the mean logits of
+      each image and its mirror image, which takes twice the time.
+  """
+
+  mirror: bool = False
 
 
 @dataclasses.dataclass
@@ -98,6 +117,7 @@ class ImageClassificationTask(image_classification.ImageClassificationTask):
   validation_data: DataConfig = dataclasses.field(
     default_factory=lambda: DataConfig(is_training=False, drop_remainder=False)
   )
+  evaluation: Evaluation = dataclasses.field(default_factory=Evaluation)
 
 
 @exp_factory.register_config_factory('resnet9_cifar10')
@@ -112,13 +132,22 @@ def resnet9_cifar10(
   mean_rgb: Sequence[float] = CIFAR10_MEAN_RGB,
   stddev_rgb: Sequence[float] = CIFAR10_STDDEV_RGB,
   crop_padding: int = 4,
+  crop_padding_mode: str = 'reflect',
   flip: bool = True,
   cutout_size: int = 8,
+  cutout_inside: bool = True,
+  cutout_before_normalization: bool = False,
+  stratified_augmentation: bool = False,
   channels: Sequence[int] = (64, 128, 256, 512),
+  first_layer: str = 'conv',
+  pool_before_norm: bool = False,
   activation: str = 'relu',
   kernel_initializer: str = 'torch_uniform',
   norm_momentum: float = 0.9,
   norm_epsilon: float = 1e-5,
+  sync_batch_norm: bool = False,
+  norm_group_size: int = 0,
+  norm_scale: bool = True,
   pooling: str = 'max',
   logit_scale: float = 0.125,
   epochs: float = 24,
@@ -126,11 +155,17 @@ def resnet9_cifar10(
   eval_batch_size: int = 1000,
   peak_learning_rate: float = 0.4,
   peak_epoch: float = 5,
+  final_learning_rate: float = 0.0,
+  flat_epochs: float = 0,
   momentum: float = 0.9,
   nesterov: bool = True,
   weight_decay: float = 5e-4,
   exclude_from_weight_decay: Sequence[str] = (),
+  lr_groups: Sequence[Mapping[str, Any]] = (),
+  average_decay: float = 0.0,
+  average_interval: int = 1,
   label_smoothing: float = 0.0,
+  mirror_evaluation: bool = False,
   precision: str = 'auto',
   preprocess_on_device: bool = False,
   seed: int = 0,
@@ -149,28 +184,56 @@ def resnet9_cifar10(
     num_classes: Number of classes; None to take it from the data.
     mean_rgb: Mean of each channel, in 0 to 255.
     stddev_rgb: Standard deviation of each channel, in 0 to 255.
-    crop_padding: Pixels of reflection around an image before it is cropped to
-      its size at random; 0 for no crop.
+    crop_padding: Pixels of padding around an image before it is cropped to its
+      size at random; 0 for no crop.
+    crop_padding_mode: 'reflect', 'symmetric' (which repeats the border) or
+      'zero' (black).
     flip: Whether to mirror half of the training images.
     cutout_size: Side in pixels of the square set to the mean; 0 for none.
+    cutout_inside: Whether all of the square lies in the image, or is cut off at
+      its border.
+    cutout_before_normalization: Whether the square is black instead.
+    stratified_augmentation: Whether an epoch has each crop equally often and
+      mirrors exactly half of the images, instead of drawing for each alone.
     channels: Filters of prep, layer1, layer2 and layer3.
-    activation: Activation after each batch norm.
+    first_layer: 'conv', or 'whitening' for a convolution over 3×3 patches that
+      are decorrelated by filters computed from the training images.
+    pool_before_norm: Whether layers 1 to 3 are pooled before batch norm.
+    activation: Activation after each batch norm: 'relu', 'celu' (of 0.3) or
+      another name of Keras.
     kernel_initializer: 'torch_uniform', PyTorch's default, or a Keras name.
     norm_momentum: Share of the old value in batch norm's moving statistics.
     norm_epsilon: Added to batch norm's variance.
+    sync_batch_norm: Whether batch statistics are those of the whole batch, not
+      of each replica's part of it.
+    norm_group_size: Images that batch norm normalises together in training; 0
+      for the whole batch of a replica.
+    norm_scale: Whether batch norm's scale is trained; otherwise it stays 1.
     pooling: 'max' or 'avg' before the dense layer.
     logit_scale: Factor on the logits.
-    epochs: Length of the training; the rate falls linearly to 0 at its end.
+    epochs: Length of the training.
     batch_size: Images of a training step, over all replicas.
     eval_batch_size: Images of an evaluation step, over all replicas.
     peak_learning_rate: Highest learning rate, for the mean loss of a batch.
     peak_epoch: Epoch of the highest learning rate, which rises linearly from 0.
+    final_learning_rate: To which the rate falls linearly from there.
+    flat_epochs: Length of the end of the training at that rate.
     momentum: Momentum of SGD.
     nesterov: Whether the momentum is Nesterov's.
     weight_decay: Coupled weight decay in units of the mean loss, on every
       trainable variable that is not excluded.
     exclude_from_weight_decay: Regular expressions of variable names.
+    lr_groups: Variables with a learning rate or decay of their own: mappings
+      with a `pattern`, a regular expression that finds their names, and a
+      `lr_multiplier` or a `weight_decay_multiplier`. The first to find one
+      counts.
+    average_decay: Share of the old moving average of the weights and batch-norm
+      statistics that is kept a step. It is what is evaluated, and exported; 0
+      for none.
+    average_interval: Steps between updates of that average.
     label_smoothing: Share of the label spread evenly over all classes.
+    mirror_evaluation: Whether to report the test accuracy of the mean logits of
+      an image and its mirror image too.
     precision: 'float32', 'bfloat16', 'float16', or 'auto' for the fastest that
       the device computes natively.
     preprocess_on_device: Whether images are augmented and normalised on the
@@ -179,7 +242,12 @@ def resnet9_cifar10(
     deterministic: Whether to give the same bits each time.
   """
   augmentation = common.Augmentation(
-    type='cutout', cutout=common.Cutout(size=cutout_size)
+    type='cutout',
+    cutout=common.Cutout(
+      size=cutout_size,
+      inside=cutout_inside,
+      before_normalization=cutout_before_normalization,
+    ),
   )
   # The labels' one-hot form costs memory and time, so only where it is needed.
   losses = image_classification.Losses(
@@ -193,12 +261,17 @@ def resnet9_cifar10(
       backbone=backbones.Backbone(
         type='resnet9',
         resnet9=backbones.ResNet9(
-          channels=list(channels), kernel_initializer=kernel_initializer
+          channels=list(channels),
+          kernel_initializer=kernel_initializer,
+          first_layer=first_layer,
+          pool_before_norm=pool_before_norm,
+          norm_group_size=norm_group_size,
+          norm_scale=norm_scale,
         ),
       ),
       norm_activation=garden_common.NormActivation(
         activation=activation,
-        use_sync_bn=False,
+        use_sync_bn=sync_batch_norm,
         norm_momentum=norm_momentum,
         norm_epsilon=norm_epsilon,
       ),
@@ -216,10 +289,12 @@ def resnet9_cifar10(
       aug_rand_hflip=flip,
       aug_type=augmentation if cutout_size else None,
       crop_padding=crop_padding,
+      crop_padding_mode=crop_padding_mode,
       seed=seed,
       mean_rgb=list(mean_rgb),
       stddev_rgb=list(stddev_rgb),
       preprocess_on_device=preprocess_on_device,
+      stratified=stratified_augmentation,
     ),
     validation_data=DataConfig(
       tfds_name=dataset,
@@ -232,6 +307,7 @@ def resnet9_cifar10(
       stddev_rgb=list(stddev_rgb),
       preprocess_on_device=preprocess_on_device,
     ),
+    evaluation=Evaluation(mirror=mirror_evaluation),
   )
   optimizer = optimization.OptimizerConfig(
     type='sgd_coupled_decay',
@@ -240,12 +316,19 @@ def resnet9_cifar10(
       nesterov=nesterov,
       weight_decay=weight_decay,
       exclude_from_weight_decay=list(exclude_from_weight_decay),
+      lr_groups=[optimization.LrGroup(**group) for group in lr_groups],
     ),
   )
+  average = None
+  if average_decay:
+    average = optimization.MovingAverageConfig(
+      average_decay=average_decay, interval=average_interval
+    )
   learning_rate = optimization.LrConfig(
     type='piecewise_linear',
     piecewise_linear=optimization.PiecewiseLinearLrConfig(
-      epochs=[0, peak_epoch, epochs], values=[0, peak_learning_rate, 0]
+      epochs=[0, peak_epoch, epochs - flat_epochs],
+      values=[0, peak_learning_rate, final_learning_rate],
     ),
   )
   config = cfg.ExperimentConfig(
@@ -258,7 +341,7 @@ def resnet9_cifar10(
       best_checkpoint_export_subdir='best',
       best_checkpoint_eval_metric='accuracy',
       optimizer_config=optimization.OptimizationConfig(
-        optimizer=optimizer, learning_rate=learning_rate
+        optimizer=optimizer, learning_rate=learning_rate, ema=average
       ),
     ),
     runtime=common.RuntimeConfig(

@@ -55,11 +55,20 @@ def check_types(config: hyperparams.Config, place: str = '') -> None:
     if isinstance(value, hyperparams.Config):
       check_types(value, f'{place}{key}.')
       _check_choice(value, f'{place}{key}.')
+    elif _is_list_of_configs(value):
+      for index, item in enumerate(value):
+        check_types(item, f'{place}{key}[{index}].')
     elif key in hints and not _fits(value, hints[key]):
       raise UserError(
         f'{place}{key}={value!r} is {_name(type(value))}, but must be '
         f'{_name(hints[key])}.'
       )
+
+
+def _is_list_of_configs(value: Any) -> bool:
+  return isinstance(value, list | tuple) and any(
+    isinstance(item, hyperparams.Config) for item in value
+  )
 
 
 def _check_choice(config: hyperparams.Config, place: str) -> None:

@@ -14,6 +14,7 @@ from official.vision.configs import image_classification as garden
 
 from official_ext.core.errors import UserError
 from official_ext.modeling import initializers
+from official_ext.ops import augment
 
 # Fields of Garden's DataConfig that this package's input path acts upon.
 USED_DATA_FIELDS = frozenset(
@@ -28,6 +29,8 @@ USED_DATA_FIELDS = frozenset(
     'label_field_key',
     'prefetch_buffer_size',
     'seed',
+    'enable_tf_data_service',
+    'tf_data_service_address',
     'tfds_data_dir',
     'tfds_name',
     'tfds_split',
@@ -55,8 +58,9 @@ def check(params: cfg.ExperimentConfig) -> None:
   _check_names(params.task.model)
   _check_losses(params.task.losses)
   _check_init_checkpoint(params.task.init_checkpoint)
-  _check_excluded(params.trainer.optimizer_config.optimizer)
-  _check_average(params)
+  _check_patterns(params.trainer.optimizer_config.optimizer)
+  _check_norm(params)
+  _check_best_metric(params)
 
 
 def check_trainer(trainer: cfg.TrainerConfig) -> None:
@@ -176,28 +180,64 @@ def _check_init_checkpoint(path: str | None) -> None:
     )
 
 
-def _check_excluded(optimizer: Any) -> None:
+def _check_patterns(optimizer: Any) -> None:
   """Raises for an expression that cannot be compiled."""
   if optimizer.type != 'sgd_coupled_decay':
     return
-  for pattern in optimizer.sgd_coupled_decay.exclude_from_weight_decay:
-    try:
-      re.compile(pattern)
-    except re.error as error:
-      raise UserError(
-        'trainer.optimizer_config.optimizer.sgd_coupled_decay.'
-        f"exclude_from_weight_decay: '{pattern}' is no regular expression, "
-        f'{error} (gin: resnet9_cifar10.exclude_from_weight_decay).'
-      ) from error
+  config = optimizer.sgd_coupled_decay
+  for key, patterns in (
+    ('exclude_from_weight_decay', config.exclude_from_weight_decay),
+    ('lr_groups', [group.pattern for group in config.lr_groups]),
+  ):
+    for pattern in patterns:
+      try:
+        re.compile(pattern)
+      except re.error as error:
+        raise UserError(
+          'trainer.optimizer_config.optimizer.sgd_coupled_decay.'
+          f"{key}: '{pattern}' is no regular expression, {error} "
+          f'(gin: resnet9_cifar10.{key}).'
+        ) from error
+  for group in config.lr_groups:
+    for key in ('lr_multiplier', 'weight_decay_multiplier'):
+      value = getattr(group, key)
+      if not 0 <= value < math.inf:
+        raise UserError(
+          f"lr_groups of '{group.pattern}': {key}={value!r} must be at least 0 "
+          '(gin: resnet9_cifar10.lr_groups).'
+        )
 
 
-def _check_average(params: cfg.ExperimentConfig) -> None:
-  """Raises for what Garden's optimizer factory cannot combine."""
-  average = params.trainer.optimizer_config.ema
-  if average and params.runtime.mixed_precision_dtype == 'float16':
+def _check_norm(params: cfg.ExperimentConfig) -> None:
+  """Raises where batch norm's groups do not divide the batch."""
+  backbone = params.task.model.backbone
+  size = backbone.resnet9.norm_group_size if backbone.type == 'resnet9' else 0
+  if not size:
+    return
+  place = f'task.model.backbone.resnet9.norm_group_size={size}'
+  if params.task.model.norm_activation.use_sync_bn:
     raise UserError(
-      "trainer.optimizer_config.ema does not work with float16; use 'bfloat16' "
-      "or 'float32' (gin: resnet9_cifar10.precision)."
+      f'{place} and task.model.norm_activation.use_sync_bn=True exclude each '
+      'other; choose one.'
+    )
+  batch_size = params.task.train_data.global_batch_size
+  replicas = max(params.runtime.num_gpus, 1)
+  if batch_size % (size * replicas):
+    raise UserError(
+      f'{place} does not divide the batch of {batch_size} images on {replicas} '
+      'device(s); use a divisor (gin: resnet9_cifar10.norm_group_size).'
+    )
+
+
+def _check_best_metric(params: cfg.ExperimentConfig) -> None:
+  metrics = ['', 'accuracy', 'top_5_accuracy', 'validation_loss']
+  if params.task.evaluation.mirror:
+    metrics.append('accuracy_mirror')
+  metric = params.trainer.best_checkpoint_eval_metric
+  if metric not in metrics:
+    raise UserError(
+      f'trainer.best_checkpoint_eval_metric={metric!r} must be one of '
+      f'{", ".join(metrics)}.'
     )
 
 
@@ -214,7 +254,8 @@ def _check_knots(config: Any) -> None:
     raise UserError(
       'trainer.optimizer_config.learning_rate.piecewise_linear has knots at '
       f'epochs {epochs} of rates {values}; the epochs must rise, one a rate '
-      '(gin: 0 < resnet9_cifar10.peak_epoch < resnet9_cifar10.epochs).'
+      '(gin: 0 < resnet9_cifar10.peak_epoch < resnet9_cifar10.epochs less '
+      'flat_epochs).'
     )
 
 
@@ -274,6 +315,16 @@ _RULES: tuple[tuple[str, _Check, str], ...] = (
   ('task.model.norm_activation.norm_momentum', _SHARE, 'norm_momentum'),
   ('task.model.norm_activation.norm_epsilon', _ABOVE_0, 'norm_epsilon'),
   ('task.model.backbone.resnet9.channels', _CHANNELS, 'channels'),
+  (
+    'task.model.backbone.resnet9.first_layer',
+    _one_of('conv', 'whitening'),
+    'first_layer',
+  ),
+  (
+    'task.model.backbone.resnet9.norm_group_size',
+    _AT_LEAST_0,
+    'norm_group_size',
+  ),
   ('task.losses.label_smoothing', _SHARE, 'label_smoothing'),
   ('task.train_data.global_batch_size', _AT_LEAST_1, 'batch_size'),
   ('task.validation_data.global_batch_size', _AT_LEAST_1, 'eval_batch_size'),
@@ -282,6 +333,11 @@ _RULES: tuple[tuple[str, _Check, str], ...] = (
     for data in ('train_data', 'validation_data')
     for place, check, argument in (
       ('crop_padding', _AT_LEAST_0, 'crop_padding'),
+      (
+        'crop_padding_mode',
+        _one_of(*augment.PADDING_MODES),
+        'crop_padding_mode',
+      ),
       ('stddev_rgb', _all(_ABOVE_0), 'stddev_rgb'),
       ('dtype', _one_of('float32', 'bfloat16', 'float16'), ''),
       ('aug_type.type', _one_of(None, 'cutout'), ''),
@@ -290,11 +346,6 @@ _RULES: tuple[tuple[str, _Check, str], ...] = (
   ),
   ('runtime.seed', _SEED, 'seed'),
   ('trainer.epochs', _ABOVE_0, 'epochs'),
-  (
-    'trainer.best_checkpoint_eval_metric',
-    _one_of('', 'accuracy', 'top_5_accuracy', 'validation_loss'),
-    '',
-  ),
   (
     'trainer.optimizer_config.optimizer.sgd_coupled_decay.momentum',
     _SHARE,
@@ -305,6 +356,8 @@ _RULES: tuple[tuple[str, _Check, str], ...] = (
     _AT_LEAST_0,
     'weight_decay',
   ),
+  ('trainer.optimizer_config.ema.average_decay', _SHARE, 'average_decay'),
+  ('trainer.optimizer_config.ema.interval', _AT_LEAST_1, 'average_interval'),
   (
     'trainer.optimizer_config.learning_rate.piecewise_linear.values',
     _all(_AT_LEAST_0),

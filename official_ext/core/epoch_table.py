@@ -21,6 +21,7 @@ _COLUMNS = {
   'train_accuracy': ('train acc', 10, 4),
   'test_loss': ('test loss', 10, 4),
   'test_accuracy': ('test acc', 9, 4),
+  'test_accuracy_mirror': ('mirror', 8, 4),
   'train_seconds': ('seconds', 8, 1),
   'total_train_seconds': ('total', 8, 1),
 }
@@ -32,6 +33,8 @@ _TRAIN_KEYS = {
   'train_accuracy': 'accuracy',
 }
 _TEST_KEYS = {'test_loss': 'validation_loss', 'test_accuracy': 'accuracy'}
+# A column only where the task has the metric.
+_OPTIONAL_TEST_KEYS = {'test_accuracy_mirror': 'accuracy_mirror'}
 
 
 class EpochTable:
@@ -40,7 +43,9 @@ class EpochTable:
   A row holds the epoch, the step, the learning rate of the epoch's last step,
   mean cross entropy and accuracy (0 to 1) in training (with augmentation, while
   the weights change) and on the test set, and seconds. The total counts
-  training only, as in cifar10-fast. Rows are appended to `epochs.jsonl`.
+  training only, as in cifar10-fast. Where the task evaluates mirror images too,
+  the accuracy with them stands beside the one without. Rows are appended to
+  `epochs.jsonl`.
   """
 
   def __init__(
@@ -63,6 +68,12 @@ class EpochTable:
     self._progress = progress
     self._evaluates = evaluates
     self._out = sys.stdout
+    metrics = trainer.validation_metrics if evaluates else []
+    self._test_keys = _TEST_KEYS | {
+      key: name
+      for key, name in _OPTIONAL_TEST_KEYS.items()
+      if any(metric.name == name for metric in metrics)
+    }
     self._train_logs: Mapping[str, Any] = {}
     self.rows: list[dict[str, Any]] = []
 
@@ -77,7 +88,15 @@ class EpochTable:
       new = self._path.with_suffix('.new')
       new.write_text(''.join(map(_json_line, self.rows)))
       new.replace(self._path)
-    self._say(_line({key: title for key, (title, _, _) in _COLUMNS.items()}))
+    self._say(
+      _line(
+        {
+          key: title
+          for key, (title, _, _) in _COLUMNS.items()
+          if key in self._test_keys or key not in _OPTIONAL_TEST_KEYS
+        }
+      )
+    )
     for row in self.rows:
       self._say(_line(row))
 
@@ -99,7 +118,7 @@ class EpochTable:
       'epoch': step / self._trainer.config.trainer.validation_interval,
       'step': step,
       **_numbers(self._train_logs, _TRAIN_KEYS),
-      **_numbers(logs, _TEST_KEYS),
+      **_numbers(logs, self._test_keys),
       'train_seconds': seconds,
       'total_train_seconds': total + seconds,
       'test_seconds': self._progress.take_seconds('test'),
@@ -145,7 +164,11 @@ def _numbers(
 def _line(row: Mapping[str, Any]) -> str:
   cells = []
   for key, (_, width, decimals) in _COLUMNS.items():
+    if key not in row:
+      continue
     value = row[key]
+    if key == 'epoch' and isinstance(value, float):
+      decimals = 0 if value.is_integer() else 1
     if isinstance(value, float):
       value = f'{value:.{decimals}f}'
     cells.append(f'{"-" if value is None else value:>{width}}')

@@ -66,8 +66,13 @@ def _check_macros(bindings: Sequence[str]) -> None:
 
 def shipped_files() -> list[str]:
   """Returns the names by which `parse` finds the package's own gin files."""
-  folders = (path / 'gin' for path in _SEARCH_PATHS)
-  return sorted({f'gin/{f.name}' for d in folders for f in d.glob('*.gin')})
+  return sorted(
+    {
+      str(file.relative_to(path))
+      for path in _SEARCH_PATHS
+      for file in (path / 'gin').rglob('*.gin')
+    }
+  )
 
 
 def one_line(error: Exception) -> str:

@@ -12,6 +12,7 @@ from official.core import config_definitions as cfg
 
 from official_ext.core.errors import RunError
 from official_ext.core.stopping import StopRequest
+from official_ext.modeling.optimization.moving_average import MovingAverage
 
 
 class Observer(Protocol):
@@ -54,6 +55,12 @@ class Trainer(base_trainer.Trainer):
     self._next_input_step = 0
     if kwargs.get('train', True):
       self.checkpoint.train_metrics = {m.name: m for m in self._epoch_metrics()}
+
+  def initialize(self) -> None:
+    """Initialises the weights where a run begins, and averages of them."""
+    super().initialize()
+    if isinstance(self.optimizer, MovingAverage):
+      self.optimizer.reset()
 
   def distribute_dataset(
     self, dataset_or_fn: Any, *args: Any, **kwargs: Any

@@ -1,12 +1,14 @@
 """tf.data pipelines over images that are held in memory."""
 
 import os
+import re
 from typing import Any
 
 import tensorflow as tf
 from absl import logging
 
 from official_ext.configs.image_classification import DataConfig
+from official_ext.core import cluster
 from official_ext.core.errors import UserError
 from official_ext.dataloaders import preprocessing
 from official_ext.dataloaders.in_memory import ImageData
@@ -34,8 +36,12 @@ def build(
   rows of several workers make up the batch of a single one. An epoch is a new
   order of all images, less those of the last, partial batch.
 
-  Evaluation gives every image once, in the order of the data set and only
-  normalised; the last batch may be smaller.
+  Evaluation gives every image once, on each replica in the order of the data
+  set, and only normalised; the last batches may be smaller, but not empty.
+
+  With an address of a tf.data service, it makes the training batches, each of
+  them once. Those of one tf.data worker come in order; those of several may
+  overtake one another, at the edge of an epoch into the next one too.
 
   Args:
     data: The images.
@@ -51,7 +57,7 @@ def build(
 
   Raises:
     UserError: If the batch is larger than the training data or cannot be
-      divided among the replicas.
+      divided among the replicas, or the tf.data service cannot be reached.
   """
   context = input_context or tf.distribute.InputContext()
   batch_size = _replica_batch_size(params, context)
@@ -71,8 +77,15 @@ def build(
   options.experimental_distribute.auto_shard_policy = (
     tf.data.experimental.AutoShardPolicy.OFF
   )
+  dataset = dataset.with_options(options)
+  if params.is_training and _service(params):
+    dataset = dataset.apply(
+      tf.data.experimental.service.distribute(
+        tf.data.experimental.service.ShardingPolicy.DYNAMIC, _service(params)
+      )
+    ).with_options(options)
   buffer_size = params.prefetch_buffer_size or _PREFETCH_BATCHES
-  return dataset.with_options(options).prefetch(buffer_size)
+  return dataset.prefetch(buffer_size)
 
 
 def gather(data: ImageData, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -98,27 +111,55 @@ def _training(
     epoch = tf.cast(epoch, tf.int32)
     seed = stateless_random.make_seed(params.seed or 0, epoch, _SHUFFLE)
     order = stateless_random.permutation(seed, data.info.num_examples)
-    rows = tf.reshape(order[: steps * params.global_batch_size], [steps, -1])
     step, first = tf.meshgrid(tf.range(steps), first_rows, indexing='ij')
+
+    def share(values: tf.Tensor) -> tf.Tensor:
+      """Divides what there is for each image into the worker's batches."""
+      shape = values.shape[1:].as_list()
+      values = values[: steps * params.global_batch_size]
+      values = tf.reshape(values, [steps, params.global_batch_size, *shape])
+      values = values[:, first_row : first_row + num_rows]
+      return tf.reshape(values, [-1, batch_size, *shape])
+
+    ranks = ()
+    if params.stratified:
+      ranks = share(
+        preprocessing.draw_ranks(params, epoch, data.info.num_examples)
+      )
     return tf.data.Dataset.from_tensor_slices(
       (
         tf.fill([tf.size(step)], epoch),
         tf.reshape(step, [-1]),
         tf.reshape(first, [-1]),
-        tf.reshape(rows[:, first_row : first_row + num_rows], [-1, batch_size]),
+        ranks,
+        share(order),
       )
     )
 
   @tf.autograph.experimental.do_not_convert
   def batch_of(
-    epoch: tf.Tensor, step: tf.Tensor, first: tf.Tensor, rows: tf.Tensor
+    epoch: tf.Tensor,
+    step: tf.Tensor,
+    first: tf.Tensor,
+    ranks: tf.Tensor | tuple[()],
+    rows: tf.Tensor,
   ) -> tuple[Any, tf.Tensor]:
     images, labels = gather(data, rows)
-    batch = preprocessing.Unprocessed(images, epoch, step, first)
+    batch = preprocessing.Unprocessed(images, epoch, step, first, ranks)
     if params.preprocess_on_device:
       return batch, labels
     return preprocessing.for_training(batch, params), labels
 
+  if _service(params):
+    # Its workers take from this range in turns.
+    each = tf.data.Dataset.range(start_step, tf.int32.max)
+    return each.flat_map(
+      lambda step: (
+        batches_of(step // steps)
+        .skip(step % steps * len(first_rows))
+        .take(len(first_rows))
+      )
+    ).map(batch_of, _cores())
   first_epoch, first_step = divmod(start_step, steps)
   epochs = tf.data.Dataset.range(first_epoch, tf.int32.max)
   batches = epochs.flat_map(batches_of).skip(first_step * len(first_rows))
@@ -133,24 +174,66 @@ def _evaluation(
 ) -> tf.data.Dataset:
   """Returns the worker's part of the images."""
   count, workers = data.info.num_examples, context.num_input_pipelines
-  first = count * context.input_pipeline_id // workers
-  end = count * (context.input_pipeline_id + 1) // workers
+  replicas = context.num_replicas_in_sync
+  local = replicas // workers
+  first = context.input_pipeline_id * local
+  cuts = [
+    _cuts(count, replica, replicas, batch_size)
+    for replica in range(first, first + local)
+  ]
   logging.info(
     'Evaluation on all %d images of %s, %d of them on this worker.',
     count,
     data.info.name,
-    end - first,
+    cuts[-1][-1] - cuts[0][0],
   )
 
   @tf.autograph.experimental.do_not_convert
-  def batch_of(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    images, labels = gather(data, rows)
+  def batch_of(begin: tf.Tensor, end: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    images, labels = gather(data, tf.range(begin, end))
     if params.preprocess_on_device:
       return images, labels
     return preprocessing.for_evaluation(images, params), labels
 
-  rows = tf.data.Dataset.range(first, end).batch(batch_size)
+  # Step by step, the batches of the worker's replicas.
+  begins = [row for step in zip(*cuts, strict=True) for row in step]
+  rows = tf.data.Dataset.from_tensor_slices((begins[:-local], begins[local:]))
   return rows.map(batch_of, _cores())
+
+
+def _cuts(
+  count: int, replica: int, replicas: int, batch_size: int
+) -> list[int]:
+  """Returns where the batches of a replica begin, and the end of the last.
+
+  All replicas have the same number of batches, since some operations fail
+  without an image: one that would have a batch less halves its last one.
+  """
+  first, end = (count * r // replicas for r in (replica, replica + 1))
+  steps = -(-count // (replicas * batch_size))
+  cuts = [first, *range(first + batch_size, end, batch_size), end]
+  if len(cuts) <= steps:
+    cuts.insert(-1, (cuts[-2] + end) // 2)
+  return cuts
+
+
+def _service(params: DataConfig) -> str:
+  """Returns the address of the tf.data service, if there is to be one.
+
+  Raises:
+    UserError: If nothing answers there.
+  """
+  address = params.tf_data_service_address or ''
+  match = re.fullmatch(r'grpc://([^\s/]+:\d+)', address)
+  if match and cluster.reachable(match[1]):
+    return address
+  if address or params.enable_tf_data_service:
+    raise UserError(
+      f"task.train_data.tf_data_service_address='{address}' "
+      '(--tf_data_service) is no tf.data service that answers; start its '
+      "dispatcher, and write 'grpc://host:port'."
+    )
+  return ''
 
 
 def _cores() -> int:

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import re
+from typing import Any
 
 import numpy as np
 import psutil
@@ -78,6 +79,23 @@ def load(params: DataConfig, model: ImageClassificationModel) -> ImageData:
   return ImageData(source.info, images, labels)
 
 
+def first_images(params: DataConfig, count: int) -> np.ndarray:
+  """Reads the first images of a data set that `load` has read.
+
+  Args:
+    params: Which data set and split; see `image_source.open_source`.
+    count: How many, at most.
+
+  Returns:
+    uint8 `[count, height, width, channels]`.
+  """
+  source = image_source.open_source(params)
+  images = _as_dataset(source, [source.image_key]).take(count)
+  return np.stack(
+    [example[source.image_key] for example in tfds.as_numpy(images)]
+  )
+
+
 def _damaged(source: image_source.ImageSource, reason: str) -> UserError:
   return UserError(
     f'{source.place}: {source.builder.data_path} is damaged: {reason}; delete '
@@ -127,14 +145,21 @@ def _check_labels(source: image_source.ImageSource, labels: tf.Tensor) -> None:
 
 def _read(source: image_source.ImageSource) -> tuple[tf.Tensor, tf.Tensor]:
   """Reads and decodes all images and labels."""
-  keys = source.image_key, source.label_key
+  keys = [source.image_key, source.label_key]
   with tf.device('CPU:0'):
-    # Autocaching would hold the images a third time.
-    examples = source.builder.as_dataset(
-      split=source.split,
-      batch_size=-1,
-      decoders=tfds.decode.PartialDecoding(dict.fromkeys(keys, True)),
-      read_config=tfds.ReadConfig(try_autocache=False),
-    )
+    examples = _as_dataset(source, keys, batch_size=-1)
     images, labels = (examples[key] for key in keys)
     return images, tf.cast(labels, tf.int32)
+
+
+def _as_dataset(
+  source: image_source.ImageSource, keys: list[str], **kwargs: Any
+) -> Any:
+  """Returns TFDS' data set of some fields, in its own order."""
+  return source.builder.as_dataset(
+    split=source.split,
+    decoders=tfds.decode.PartialDecoding(dict.fromkeys(keys, True)),
+    # Autocaching would hold the images once more.
+    read_config=tfds.ReadConfig(try_autocache=False),
+    **kwargs,
+  )

@@ -31,19 +31,45 @@ def draw_flips(seed: tf.Tensor, count: int) -> tf.Tensor:
   return stateless_random.integers(seed, count, [2])[:, 0] == 1
 
 
-def crop_and_flip(
-  images: tf.Tensor, offsets: tf.Tensor, flips: tf.Tensor, padding: int
-) -> tf.Tensor:
-  """Pads by reflection, crops to the size before, then mirrors some images.
+def spread_offsets(ranks: tf.Tensor, padding: int) -> tf.Tensor:
+  """Spreads crops evenly: each offset for as many images as any other.
 
-  The border is not repeated: NumPy's 'reflect', not 'symmetric'. All three are
-  one choice of where to read each row and each column.
+  Args:
+    ranks: int32 `[count]`, at least 0. Over images whose ranks follow one
+      another without a gap, the counts differ by 1 at most.
+    padding: Pixels of padding on each side.
+
+  Returns:
+    int32 `[count, 2]`, (y, x), each in 0 to 2 * padding inclusive.
+  """
+  side = 2 * padding + 1
+  return tf.stack([ranks // side % side, ranks % side], axis=-1)
+
+
+def spread_flips(ranks: tf.Tensor) -> tf.Tensor:
+  """Mirrors half of the images: bool `[count]`, true for odd ranks."""
+  return ranks % 2 == 1
+
+
+def crop_and_flip(
+  images: tf.Tensor,
+  offsets: tf.Tensor,
+  flips: tf.Tensor,
+  padding: int,
+  mode: str = 'reflect',
+) -> tf.Tensor:
+  """Pads, crops to the size before, then mirrors some images.
+
+  cifar10-fast pads by reflection without repeating the border: NumPy's
+  'reflect', not 'symmetric'. All three are one choice of where to read each row
+  and each column.
 
   Args:
     images: `[batch, height, width, channels]` of any type.
     offsets: int32 `[batch, 2]` of `draw_offsets`.
     flips: bool `[batch]`, the images to mirror left to right.
     padding: Pixels of padding on each side; 0 for no crop.
+    mode: One of `PADDING_MODES`.
 
   Returns:
     Images of the same shape and type.
@@ -60,8 +86,14 @@ def crop_and_flip(
   columns = tf.range(width)
   columns = tf.where(flips[:, tf.newaxis], columns[::-1], columns)
   columns += offsets[:, 1:] - padding
-  images = tf.gather(images, _reflect(rows, height), axis=1, batch_dims=1)
-  return tf.gather(images, _reflect(columns, width), axis=2, batch_dims=1)
+  find = PADDING_MODES[mode]
+  padded = tf.gather(images, find(rows, height), axis=1, batch_dims=1)
+  padded = tf.gather(padded, find(columns, width), axis=2, batch_dims=1)
+  if mode == 'zero':
+    inside = _is_inside(rows, height)[:, :, tf.newaxis, tf.newaxis]
+    inside &= _is_inside(columns, width)[:, tf.newaxis, :, tf.newaxis]
+    padded = tf.where(inside, padded, tf.zeros([], images.dtype))
+  return padded
 
 
 class Cutout(augment.ImageAugment):
@@ -72,13 +104,18 @@ class Cutout(augment.ImageAugment):
   zero is the mean colour.
   """
 
-  def __init__(self, size: int = 8, seed: int | None = None):
+  def __init__(
+    self, size: int = 8, seed: int | None = None, inside: bool = True
+  ):
     """Makes a cutout.
 
     Args:
       size: Side of the square in pixels. 8 is cifar10-fast's.
       seed: Seed of `distort`, with the meaning that it has for
         `tf.random.uniform`.
+      inside: Whether all of the square lies in the image. Otherwise its centre
+        is drawn from all of the image, and what is outside is cut off, as in
+        Garden's.
 
     Raises:
       ValueError: If `size` is less than 1.
@@ -87,6 +124,7 @@ class Cutout(augment.ImageAugment):
       raise ValueError(f'cutout size={size} must be at least 1.')
     self._size = size
     self._seed = seed
+    self._inside_only = inside
 
   def draw(
     self, seed: tf.Tensor, count: int, height: int, width: int
@@ -101,7 +139,8 @@ class Cutout(augment.ImageAugment):
 
     Returns:
       int32 `[count, 2]`, the (y, x) of the upper left corners, each uniform
-      from 0 to the height or width less `size` inclusive.
+      from 0 to the height or width less `size` inclusive; or, where squares are
+      cut off, from `-size // 2` on, with as many values as there are pixels.
 
     Raises:
       ValueError: If the square is larger than the images.
@@ -110,6 +149,9 @@ class Cutout(augment.ImageAugment):
       raise ValueError(
         f'cutout size={self._size} does not fit in images of {height}x{width}.'
       )
+    if not self._inside_only:
+      centres = stateless_random.integers(seed, count, [height, width])
+      return centres - self._size // 2
     limits = [height - self._size + 1, width - self._size + 1]
     return stateless_random.integers(seed, count, limits)
 
@@ -162,3 +204,23 @@ class Cutout(augment.ImageAugment):
 def _reflect(positions: tf.Tensor, length: int) -> tf.Tensor:
   """Returns where in 0 to `length` - 1 positions beyond the ends reflect to."""
   return length - 1 - tf.abs(length - 1 - tf.abs(positions))
+
+
+def _repeat_border(positions: tf.Tensor, length: int) -> tf.Tensor:
+  """Returns where they reflect to if the border is counted twice."""
+  positions = tf.where(positions < 0, -1 - positions, positions)
+  beyond = 2 * length - 1 - positions
+  return tf.where(positions >= length, beyond, positions)
+
+
+def _is_inside(positions: tf.Tensor, length: int) -> tf.Tensor:
+  return (positions >= 0) & (positions < length)
+
+
+# Where to read what is beyond the border; with 'zero' it is then blackened, as
+# by the padding of torchvision's RandomCrop.
+PADDING_MODES = {
+  'reflect': _reflect,
+  'symmetric': _repeat_border,
+  'zero': _reflect,
+}

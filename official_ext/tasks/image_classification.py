@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
+from official.core import config_definitions as cfg
 from official.core import task_factory
 from official.vision.tasks import image_classification
 
@@ -14,13 +16,24 @@ from official_ext.dataloaders import (
   preprocessing,
 )
 from official_ext.modeling import factory
+from official_ext.modeling.layers import whitened_conv
+from official_ext.modeling.optimization.moving_average import MovingAverage
+from official_ext.ops import whitening
+from official_ext.ops.normalize import normalize
+
+# Images whose patches the first layer's whitening is computed from; the
+# number of `new_dawn.py` of https://github.com/davidcpage/cifar10-fast.
+_WHITENING_IMAGES = 10_000
+
+# Name of the accuracy of the mean logits of an image and its mirror image.
+_MIRROR_ACCURACY = 'accuracy_mirror'
 
 
 @task_factory.register_task_cls(exp_cfg.ImageClassificationTask)
 class ImageClassificationTask(image_classification.ImageClassificationTask):
   """Garden's image classification with this package's model and input.
 
-  What a step computes, the losses, the metrics and `initialize` are Garden's.
+  What a step computes, the losses and the metrics are Garden's.
   """
 
   def build_model(self) -> tf_keras.Model:
@@ -35,6 +48,40 @@ class ImageClassificationTask(image_classification.ImageClassificationTask):
     )
     model.backbone.trainable = not self.task_config.freeze_backbone
     return model
+
+  @classmethod
+  def create_optimizer(
+    cls, optimizer_config: cfg.OptimizationConfig, *args: Any, **kwargs: Any
+  ) -> tf_keras.optimizers.Optimizer:
+    """Returns Garden's optimizer, inside a `MovingAverage` if asked for.
+
+    Garden would scale losses outside of the average, which then is lost.
+    """
+    optimizer = super().create_optimizer(
+      optimizer_config.replace(ema=None), *args, **kwargs
+    )
+    average = optimizer_config.ema
+    return (
+      MovingAverage(optimizer, **average.as_dict()) if average else optimizer
+    )
+
+  def initialize(self, model: tf_keras.Model) -> None:
+    """Loads Garden's initial checkpoint, or computes what the data decide.
+
+    Called where a run begins; later the weights come from its checkpoint.
+    """
+    super().initialize(model)
+    if self.task_config.init_checkpoint:
+      return
+    for layer in model.submodules:
+      if isinstance(layer, whitened_conv.WhitenedConv2D):
+        layer.whitening.assign(self._whitening_filters(layer.kernel_size[0]))
+
+  def _whitening_filters(self, patch_size: int) -> np.ndarray:
+    params = self.task_config.train_data
+    images = in_memory.first_images(params, _WHITENING_IMAGES)
+    images = normalize(images, params.mean_rgb, params.stddev_rgb)
+    return whitening.filters(images.numpy(), patch_size)
 
   def build_inputs(
     self,
@@ -58,10 +105,12 @@ class ImageClassificationTask(image_classification.ImageClassificationTask):
   def build_metrics(
     self, training: bool = True
   ) -> list[tf_keras.metrics.Metric]:
-    """Returns Garden's metrics, and the mean loss in evaluation."""
+    """Returns Garden's metrics, and in evaluation the mean loss and others."""
     metrics = super().build_metrics(training=training)
     if not training:
       metrics.append(self._validation_loss())
+      if self.task_config.evaluation.mirror:
+        metrics.append(type(metrics[0])(name=_MIRROR_ACCURACY))
     return metrics
 
   def _validation_loss(self) -> tf_keras.metrics.Metric:
@@ -90,7 +139,12 @@ class ImageClassificationTask(image_classification.ImageClassificationTask):
     params = self.task_config.train_data
     if params.preprocess_on_device:
       images = preprocessing.for_training(images, params)
-    return super().train_step((images, labels), model, optimizer, metrics)
+    average = optimizer if isinstance(optimizer, MovingAverage) else None
+    inner = average.inner if average else optimizer
+    logs = super().train_step((images, labels), model, inner, metrics)
+    if average:
+      average.update()
+    return logs
 
   @tf.autograph.experimental.do_not_convert
   def validation_step(
@@ -104,6 +158,13 @@ class ImageClassificationTask(image_classification.ImageClassificationTask):
     params = self.task_config.validation_data
     if params.preprocess_on_device:
       images = preprocessing.for_evaluation(images, params)
-    logs = super().validation_step((images, labels), model, metrics)
-    del logs[self.loss]
-    return logs
+    if self.task_config.losses.one_hot:
+      labels = tf.one_hot(labels, self.task_config.model.num_classes)
+    logits = self.inference_step(images, model)
+    mirror = [m for m in metrics or [] if m.name == _MIRROR_ACCURACY]
+    plain = [m for m in metrics or [] if m.name != _MIRROR_ACCURACY]
+    self.process_metrics(plain, labels, logits)
+    if mirror:
+      mirrored = self.inference_step(images[:, :, ::-1], model)
+      self.process_metrics(mirror, labels, (logits + mirrored) / 2)
+    return {}

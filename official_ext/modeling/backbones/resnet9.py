@@ -2,9 +2,12 @@
 
 The network won the CIFAR-10 round of DAWNBench in 2018: `dawn.py` of
 https://github.com/davidcpage/cifar10-fast, described in
-https://myrtle.ai/learn/how-to-train-your-resnet-4-architecture/.
+https://myrtle.ai/learn/how-to-train-your-resnet-4-architecture/. Its options
+are those of the ten-epoch recipe, `new_dawn.py` there, described in
+https://myrtle.ai/learn/how-to-train-your-resnet-8-bag-of-tricks/.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,14 +16,37 @@ import tf_keras
 from official.modeling import hyperparams, tf_utils
 from official.vision.modeling.backbones import factory
 
-from official_ext.modeling import initializers
-from official_ext.modeling.layers import small_map_conv
+from official_ext.modeling import (
+  activations,  # noqa: F401
+  initializers,
+)
+from official_ext.modeling.layers import (
+  ghost_batch_norm,
+  small_map_conv,
+  whitened_conv,
+)
 
 layers = tf_keras.layers
 
 _NON_DECREASING = frozenset(
-  {'elu', 'leaky_relu', 'linear', 'relu', 'relu6', 'selu', 'sigmoid', 'tanh'}
+  {
+    'celu',
+    'elu',
+    'leaky_relu',
+    'linear',
+    'relu',
+    'relu6',
+    'selu',
+    'sigmoid',
+    'tanh',
+  }
 )
+
+# What the first layer can be, by its name in a config.
+FIRST_LAYERS = {
+  'conv': small_map_conv.SmallMapConv2D,
+  'whitening': whitened_conv.WhitenedConv2D,
+}
 
 
 @tf_keras.utils.register_keras_serializable(package='official_ext')
@@ -42,6 +68,10 @@ class ResNet9(tf_keras.Model):
     use_sync_bn: bool = False,
     norm_momentum: float = 0.9,
     norm_epsilon: float = 1e-5,
+    first_layer: str = 'conv',
+    pool_before_norm: bool = False,
+    norm_group_size: int = 0,
+    norm_scale: bool = True,
     **kwargs: Any,
   ):
     """Builds the network.
@@ -56,6 +86,13 @@ class ResNet9(tf_keras.Model):
       norm_momentum: Share of the old value in the moving statistics: 0.9 is
         PyTorch's default, which it calls momentum 0.1.
       norm_epsilon: Added to the variance; PyTorch's default.
+      first_layer: 'conv', or 'whitening' for a convolution over whitened
+        patches; see `whitened_conv` and `ops.whitening`.
+      pool_before_norm: Whether layers 1 to 3 are pooled before their batch
+        norm, which then sees the maxima only, and a quarter of the work.
+      norm_group_size: Images that are normalised together in training; 0 for
+        the whole batch. See `ghost_batch_norm`.
+      norm_scale: Whether batch norm's scale is trained; otherwise it stays 1.
       **kwargs: Passed to `tf_keras.Model`.
     """
     input_specs = input_specs or layers.InputSpec(shape=[None, 32, 32, 3])
@@ -67,16 +104,38 @@ class ResNet9(tf_keras.Model):
       'use_sync_bn': use_sync_bn,
       'norm_momentum': norm_momentum,
       'norm_epsilon': norm_epsilon,
+      'first_layer': first_layer,
+      'pool_before_norm': pool_before_norm,
+      'norm_group_size': norm_group_size,
+      'norm_scale': norm_scale,
     }
 
+    norm_kwargs: dict[str, Any] = {
+      'momentum': norm_momentum,
+      'epsilon': norm_epsilon,
+      'scale': norm_scale,
+      'synchronized': use_sync_bn,
+    }
+    if norm_group_size:
+      norm = functools.partial(
+        ghost_batch_norm.GhostBatchNormalization, norm_group_size, **norm_kwargs
+      )
+    else:
+      norm = functools.partial(layers.BatchNormalization, **norm_kwargs)
     # A function that does not decrease commutes with a maximum, and after the
     # pooling there is a quarter of it to do: the same numbers in less time.
-    pool_first = activation in _NON_DECREASING
+    pool_at = 2 if activation not in _NON_DECREASING else 1
+    if pool_before_norm:
+      pool_at = 0
 
     def conv_bn(
-      x: tf.Tensor, filters: int, name: str, pool: bool = False
+      x: tf.Tensor,
+      filters: int,
+      name: str,
+      pool: bool = False,
+      conv: type[tf_keras.layers.Conv2D] = small_map_conv.SmallMapConv2D,
     ) -> tf.Tensor:
-      x = small_map_conv.SmallMapConv2D(
+      x = conv(
         filters,
         kernel_size=3,
         padding='same',
@@ -85,16 +144,16 @@ class ResNet9(tf_keras.Model):
         kernel_regularizer=kernel_regularizer,
         name=f'{name}_conv',
       )(x)
-      x = layers.BatchNormalization(
-        momentum=norm_momentum,
-        epsilon=norm_epsilon,
-        synchronized=use_sync_bn,
-        name=f'{name}_bn',
-      )(x)
-      steps = [tf_utils.get_activation(activation, use_keras_layer=True)]
+      if norm_group_size and not (pool and pool_at == 1):
+        steps = [norm(activation=activation, name=f'{name}_bn')]
+      else:
+        steps = [
+          norm(name=f'{name}_bn'),
+          tf_utils.get_activation(activation, use_keras_layer=True),
+        ]
       if pool:
         max_pool = layers.MaxPooling2D(pool_size=2, name=f'{name}_pool')
-        steps = [max_pool] + steps if pool_first else steps + [max_pool]
+        steps.insert(pool_at, max_pool)
       for step in steps:
         x = step(x)
       return x
@@ -107,7 +166,7 @@ class ResNet9(tf_keras.Model):
 
     prep, layer1, layer2, layer3 = channels
     inputs = tf_keras.Input(shape=input_specs.shape[1:])
-    x = conv_bn(inputs, prep, 'prep')
+    x = conv_bn(inputs, prep, 'prep', conv=FIRST_LAYERS[first_layer])
     x = conv_bn(x, layer1, 'layer1', pool=True)
     x = level1 = residual(x, 'layer1')
     x = level2 = conv_bn(x, layer2, 'layer2', pool=True)
@@ -154,4 +213,8 @@ def build_resnet9(
     use_sync_bn=norm_activation_config.use_sync_bn,
     norm_momentum=norm_activation_config.norm_momentum,
     norm_epsilon=norm_activation_config.norm_epsilon,
+    first_layer=config.first_layer,
+    pool_before_norm=config.pool_before_norm,
+    norm_group_size=config.norm_group_size,
+    norm_scale=config.norm_scale,
   )

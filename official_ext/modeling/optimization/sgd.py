@@ -1,7 +1,7 @@
 """SGD with coupled weight decay."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -12,7 +12,8 @@ from official.modeling.optimization import optimizer_factory
 class SGDCoupledDecay(tf_keras.optimizers.legacy.SGD):
   """SGD whose weight decay is part of the gradient, as in PyTorch.
 
-  With g the gradient, d the weight decay, m the momentum and r the rate::
+  With g the gradient, d the weight decay, m the momentum and r the rate, where
+  a variable's group may multiply d and r::
 
     g ← g + d · w
     v ← m · v − r · g
@@ -32,6 +33,7 @@ class SGDCoupledDecay(tf_keras.optimizers.legacy.SGD):
     nesterov: bool = False,
     weight_decay: float = 0.0,
     exclude_from_weight_decay: Sequence[str] = (),
+    lr_groups: Sequence[Mapping[str, Any]] = (),
     name: str = 'SGDCoupledDecay',
     **kwargs: Any,
   ):
@@ -45,30 +47,50 @@ class SGDCoupledDecay(tf_keras.optimizers.legacy.SGD):
         of the mean loss.
       exclude_from_weight_decay: Regular expressions; a variable whose name one
         of them finds is not decayed.
+      lr_groups: Each a `pattern`, a regular expression of variable names, with
+        `lr_multiplier` and `weight_decay_multiplier`; a variable is of the
+        first group that finds it, or of none. Names are those of Keras, such as
+        'prep_bn/beta', without what TensorFlow puts behind them.
       name: Name of the optimizer.
       **kwargs: Passed to `tf_keras.optimizers.legacy.SGD`.
     """
     super().__init__(learning_rate, momentum, nesterov, name, **kwargs)
     self._weight_decay = weight_decay
     self._exclude_from_weight_decay = list(exclude_from_weight_decay)
+    self._lr_groups = [dict(group) for group in lr_groups]
 
   def _resource_apply_dense(
     self, grad: tf.Tensor, var: tf.Variable, apply_state: Any = None
   ) -> tf.Operation:
-    return super()._resource_apply_dense(
-      grad + self._decay(var.name) * var, var, apply_state
-    )
+    rate, decay = self._multipliers(_plain_name(var))
+    grad += decay * self._weight_decay * var
+    if rate != 1:
+      # The update is linear in rate · gradient.
+      grad *= rate
+    return super()._resource_apply_dense(grad, var, apply_state)
 
-  def _decay(self, name: str) -> float:
+  def _multipliers(self, name: str) -> tuple[float, float]:
+    """Returns those of the rate and of the decay."""
+    rate, decay = 1.0, 1.0
+    for group in self._lr_groups:
+      if re.search(group['pattern'], name):
+        rate, decay = group['lr_multiplier'], group['weight_decay_multiplier']
+        break
     excluded = any(re.search(p, name) for p in self._exclude_from_weight_decay)
-    return 0.0 if excluded else self._weight_decay
+    return rate, 0.0 if excluded else decay
 
   def get_config(self) -> dict[str, Any]:
     """Returns the constructor's arguments."""
     return super().get_config() | {
       'weight_decay': self._weight_decay,
       'exclude_from_weight_decay': self._exclude_from_weight_decay,
+      'lr_groups': self._lr_groups,
     }
+
+
+def _plain_name(variable: tf.Variable) -> str:
+  """Returns the name without its output and replica: 'bn/beta/replica_1:0'."""
+  return re.sub(r'(/replica_\d+)?:\d+$', '', variable.name)
 
 
 optimizer_factory.register_optimizer_cls('sgd_coupled_decay', SGDCoupledDecay)

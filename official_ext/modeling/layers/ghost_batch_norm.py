@@ -1,0 +1,89 @@
+"""Batch norm over groups of a batch."""
+
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+from official.modeling import tf_utils
+
+
+@tf_keras.utils.register_keras_serializable(package='official_ext')
+class GhostBatchNormalization(tf_keras.layers.BatchNormalization):
+  """`BatchNormalization` whose statistics are those of groups of images.
+
+  Ghost batch norm (https://arxiv.org/abs/1705.08741). In training each group of
+  `group_size` consecutive images of a replica's batch is normalised by itself,
+  with one scale and offset for all. In evaluation the moving statistics are
+  used, which follow the mean over the groups of their means and of their
+  unbiased variances: what a group was divided by in training, on average.
+
+  The original (`GhostBatchNorm` in cifar10-fast) keeps statistics of each group
+  apart and means to average them before an evaluation, but does so only on the
+  network it trains; the one it evaluates, a moving average, is left with those
+  of the first group, a sixteenth of the images.
+
+  Keras' `virtual_batch_size` gives up the fused kernels, which are several
+  times as fast.
+  """
+
+  def __init__(
+    self, group_size: int, activation: str = 'linear', **kwargs: Any
+  ):
+    """Makes the layer.
+
+    Args:
+      group_size: Images of a group; it must divide the batch in training.
+      activation: Name of what is applied to the result. Here it is applied to
+        each group before they are joined, while a group is in the cache and
+        oneDNN can fuse the two; on its own it costs half as much again.
+      **kwargs: Passed to `BatchNormalization`; its `axis` is the last.
+    """
+    super().__init__(**kwargs)
+    self._group_size = group_size
+    self._activation = activation
+
+  def call(
+    self, inputs: tf.Tensor, training: bool | None = None, **kwargs: Any
+  ) -> tf.Tensor:
+    """Normalises `[batch, height, width, channels]`.
+
+    Raises:
+      ValueError: If in training the groups do not divide the batch.
+    """
+    activation = tf_utils.get_activation(self._activation)
+    if not training or not self.trainable:
+      return activation(super().call(inputs, training=training, **kwargs))
+    groups, rest = divmod(inputs.shape[0] or 0, self._group_size)
+    if rest or not groups:
+      raise ValueError(
+        f'{self.name}: a batch of {inputs.shape[0]} images cannot be divided '
+        f'into groups of {self._group_size}.'
+      )
+    channels = inputs.shape[-1]
+    scale = self.gamma if self.scale else tf.ones([channels])
+    offset = self.beta if self.center else tf.zeros([channels])
+    # Along the first dimension a split copies nothing.
+    normalized, means, variances = zip(
+      *(
+        tf.compat.v1.nn.fused_batch_norm(
+          group, scale, offset, epsilon=self.epsilon
+        )
+        for group in tf.split(inputs, groups)
+      ),
+      strict=True,
+    )
+    self._follow(self.moving_mean, means)
+    self._follow(self.moving_variance, variances)
+    return tf.concat([activation(group) for group in normalized], axis=0)
+
+  def _follow(self, moving: tf.Variable, values: tuple[tf.Tensor, ...]) -> None:
+    """Moves a statistic towards the mean of the groups'."""
+    mean = tf.add_n(values) / len(values)
+    moving.assign_sub((1 - self.momentum) * (moving - mean))
+
+  def get_config(self) -> dict[str, Any]:
+    """Returns the constructor's arguments."""
+    return super().get_config() | {
+      'group_size': self._group_size,
+      'activation': self._activation,
+    }

@@ -1,0 +1,45 @@
+"""A convolution over whitened patches of its input."""
+
+import math
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+
+@tf_keras.utils.register_keras_serializable(package='official_ext')
+class WhitenedConv2D(tf_keras.layers.Conv2D):
+  """Fixed patch whitening and a trained 1×1 convolution, as one convolution.
+
+  In cifar10-fast's ten-epoch recipe the network begins with a fixed convolution
+  to decorrelated channels, then a 1×1 convolution. Both are linear with nothing
+  in between, so their product is one convolution with the kernel
+  `whitening @ kernel`: the same numbers, at the cost of one layer.
+
+  Attributes:
+    kernel: `[height, width, channels, filters]`, trained; row i of its flat
+      form `[n, filters]`, n = height · width · channels, is the weight of
+      filter i of the whitening.
+    whitening: float32 `[n, n]`, not trained; column i is filter i in the order
+      of a flat patch. The identity, which makes this a plain convolution, until
+      `ops.whitening` gives something better.
+  """
+
+  def build(self, input_shape: Any) -> None:
+    """Makes the weights."""
+    super().build(input_shape)
+    size = math.prod(self.kernel.shape[:-1])
+    self.whitening = self.add_weight(
+      name='whitening',
+      shape=[size, size],
+      initializer='identity',
+      trainable=False,
+      dtype=tf.float32,
+      experimental_autocast=False,
+    )
+
+  def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """Convolves `[batch, height, width, channels]` with the product."""
+    weights = tf.reshape(tf.cast(kernel, tf.float32), [-1, self.filters])
+    product = tf.reshape(self.whitening @ weights, kernel.shape)
+    return super().convolution_op(inputs, tf.cast(product, inputs.dtype))

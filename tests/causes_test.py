@@ -1,0 +1,72 @@
+"""Each file of gin/causes changes what it is named after, and nothing else."""
+
+import pathlib
+
+import pytest
+from official.core import exp_factory
+
+from official_ext import registry_imports  # noqa: F401
+from official_ext.core import gin_config
+
+_ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+_BACKBONE = 'task.model.backbone.resnet9.'
+_SGD = 'trainer.optimizer_config.optimizer.sgd_coupled_decay.'
+_CUTOUT = 'task.train_data.aug_type.cutout.'
+
+CHANGES = {
+  'average_pooling': {'task.model.pooling': 'avg'},
+  'cutout_black': {f'{_CUTOUT}before_normalization': True},
+  'cutout_cut_off': {f'{_CUTOUT}inside': False},
+  'decay_on_kernels_only': {
+    f'{_SGD}exclude_from_weight_decay': ['gamma', 'beta']
+  },
+  'float32': {'runtime.mixed_precision_dtype': 'float32'},
+  'he_uniform': {
+    'task.model.kernel_initializer': 'he_uniform',
+    f'{_BACKBONE}kernel_initializer': 'he_uniform',
+  },
+  'keras_batch_norm': {
+    'task.model.norm_activation.norm_momentum': 0.99,
+    'task.model.norm_activation.norm_epsilon': 1e-3,
+  },
+  'logit_scale_1': {'task.model.logit_scale': 1.0},
+  'padding_symmetric': {'task.train_data.crop_padding_mode': 'symmetric'},
+  'padding_zero': {'task.train_data.crop_padding_mode': 'zero'},
+  'weight_decay_5e-5': {f'{_SGD}weight_decay': 5e-5},
+}
+
+
+def _config(*files):
+  gin_config.parse(['gin/resnet9_v100.gin', *files], [])
+  return _flat(exp_factory.get_exp_config('resnet9_cifar10').as_dict())
+
+
+def _flat(tree, place=''):
+  if not isinstance(tree, dict):
+    return {place[:-1]: tree}
+  return {
+    key: value
+    for name, inner in tree.items()
+    for key, value in _flat(inner, f'{place}{name}.').items()
+  }
+
+
+def test_every_file_has_its_change():
+  files = (_ROOT / 'gin' / 'causes').glob('*.gin')
+  assert {file.stem for file in files} == set(CHANGES)
+
+
+@pytest.mark.parametrize('name', CHANGES)
+def test_one_thing_changes(name):
+  before, after = _config(), _config(f'gin/causes/{name}.gin')
+  assert before.keys() == after.keys()
+  changed = {key: after[key] for key in after if after[key] != before[key]}
+  assert changed == CHANGES[name]
+
+
+def test_six_epochs_keep_the_peak_at_its_fraction():
+  config = _config('gin/six_epochs.gin')
+  schedule = 'trainer.optimizer_config.learning_rate.piecewise_linear.'
+  assert list(config[f'{schedule}epochs']) == [0, 6 * 5 / 24, 6]
+  assert config['trainer.train_steps'] == 6 * 97
