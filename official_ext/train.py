@@ -30,14 +30,22 @@ FLAGS = flags.FLAGS
 def main() -> None:
   """Reads the configuration, then trains in a folder of the run's own."""
   # TensorFlow is imported here, so that --help and a wrong flag answer at once.
-  from official_ext.core import experiment, gin_config, run_dir, train_lib
+  from official_ext.core import (
+    cluster,
+    experiment,
+    gin_config,
+    run_dir,
+    train_lib,
+  )
 
   gin_files = FLAGS.gin_file or []
   gin_config.parse(gin_files, FLAGS.gin_params or [])
   params = experiment.parse(FLAGS)
   if not FLAGS.model_dir and 'train' not in FLAGS.mode:
     raise UserError(f'--mode={FLAGS.mode} needs the --model_dir of a run.')
-  model_dir = run_dir.choose(FLAGS.model_dir, gin_files, FLAGS.experiment)
+  model_dir = FLAGS.model_dir
+  if cluster.configure(params.runtime).is_chief:
+    model_dir = run_dir.choose(model_dir, gin_files, FLAGS.experiment)
   train_lib.run(params, FLAGS.mode, model_dir)
 
 

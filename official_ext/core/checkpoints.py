@@ -13,6 +13,7 @@ import tensorflow as tf
 from official.core import config_definitions as cfg
 from official.core import train_utils
 
+from official_ext.core import cluster
 from official_ext.core.errors import RunError, UserError
 
 
@@ -64,6 +65,8 @@ def writing(model_dir: str) -> Iterator[None]:
   """
   try:
     yield
+  except cluster.LOST:  # Several workers save together.
+    raise
   except (OSError, tf.errors.OpError) as error:
     last = tf.train.latest_checkpoint(model_dir)
     reason = getattr(error, 'strerror', None) or _reason(error)
@@ -133,6 +136,24 @@ class BestCheckpointExporter(train_utils.BestCheckpointExporter):
         file=sys.stderr,
       )
       return None
+
+
+def files_to_share(model_dir: str) -> dict[str, bytes]:
+  """Returns the files that other workers need to go on with the chief's run.
+
+  Args:
+    model_dir: The chief's folder.
+
+  Returns:
+    The newest good checkpoint and the records of best ones, by their names in
+    the folder; nothing if there is no checkpoint.
+  """
+  folder = pathlib.Path(model_dir)
+  for path in filter(_is_good, _newest_first(model_dir)):
+    files = [*folder.glob(f'{os.path.basename(path)}.*')]
+    files += folder.glob('*/info.json')
+    return {str(f.relative_to(folder)): f.read_bytes() for f in files}
+  return {}
 
 
 def _newest_first(model_dir: str) -> list[str]:

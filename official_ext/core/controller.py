@@ -68,8 +68,9 @@ class Controller(orbit.Controller):
       if ends and eval_steps is not None:
         output = self.evaluate(eval_steps)
       stop = self.trainer.stop
-      self._maybe_save_checkpoint(check_interval=step < last and not stop)
-      if stop and step < last:
+      stops = stop.agree()  # Garden's loop does not ask; nor an evaluation.
+      self._maybe_save_checkpoint(check_interval=step < last and not stops)
+      if stops and step < last:
         raise Stopped(f'Stopped after step {step:,} of {last:,}.', stop.signal)
     self._sync_on_async_checkpointing()
     return output

@@ -60,6 +60,8 @@ class ExperimentParser(train_utils.ExperimentParser):
       open_fields = {'num_gpus': -1, 'distribution_strategy': 'auto'}
       runtime = params.runtime.as_dict() | open_fields
       params.runtime = common.RuntimeConfig(runtime)
+    # `core.stopping` hears signals; Garden's own action would hide them.
+    params.trainer.preemption_on_demand_checkpoint = False
     return params
 
   def parse_config_file(

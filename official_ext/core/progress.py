@@ -19,8 +19,9 @@ class Progress(tf.train.experimental.PythonState):
   all of its seconds.
   """
 
-  def __init__(self, params: cfg.ExperimentConfig):
-    """Takes the measures of the run from its config."""
+  def __init__(self, params: cfg.ExperimentConfig, quiet: bool = False):
+    """Takes the measures of the run from its config, and whether to draw."""
+    self._quiet = quiet
     trainer = params.trainer
     self._batch_size = params.task.train_data.global_batch_size
     self._steps_per_epoch = trainer.validation_interval
@@ -44,6 +45,7 @@ class Progress(tf.train.experimental.PythonState):
       total=self._train_steps * self._batch_size if trains else None,
       unit=' images' if trains else ' batches',
       unit_scale=trains,
+      disable=self._quiet,
       # In a log file, what comes next begins on a line of its own.
       leave=not sys.stderr.isatty(),
       dynamic_ncols=True,

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -13,17 +13,40 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class StopRequest:
   """Whether a signal has asked the run to stop.
 
+  Several workers have to stop after the same step, so a signal counts only once
+  all of them know of it.
+
   Attributes:
-    signal: Number of the signal; None before one.
+    signal: Number of the signal that all workers know of; None before one.
+    worker: Index of the worker that had it.
   """
 
-  def __init__(self) -> None:
-    """Starts with no request."""
+  def __init__(
+    self, ask: Callable[[int], Sequence[int]] = lambda number: [number]
+  ) -> None:
+    """Starts with no request.
+
+    Args:
+      ask: Tells all workers a number, and returns theirs, in order.
+    """
     self.signal: int | None = None
+    self.worker = 0
+    self._ask = ask
+    self._heard = 0
 
   def __bool__(self) -> bool:
     """Whether to stop after this step."""
     return self.signal is not None
+
+  def agree(self) -> bool:
+    """Asks all workers, which do so at the same point; returns whether to stop.
+
+    Without several workers, this costs nothing.
+    """
+    for worker, number in enumerate(self._ask(self._heard)):
+      if number and not self:
+        self.signal, self.worker = number, worker
+    return bool(self)
 
   @contextlib.contextmanager
   def on_signals(self) -> Iterator[None]:
@@ -53,10 +76,10 @@ class StopRequest:
     while number := os.read(reader, 1):
       if number[0] not in _SIGNALS:
         continue
-      if self:
+      if self._heard:
         # As a shell reports a command that the signal ended.
         os._exit(128 + number[0])
-      self.signal = number[0]
+      self._heard = number[0]
       print(
         '\nStopping after this step; once more to stop at once.',
         file=sys.stderr,

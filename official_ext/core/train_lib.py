@@ -4,7 +4,9 @@ import contextlib
 import functools
 import io
 import os
+import pathlib
 import sys
+import tempfile
 
 import tensorflow as tf
 from official.core import config_definitions as cfg
@@ -12,6 +14,8 @@ from official.core import task_factory, train_lib, train_utils
 
 from official_ext.configs import image_classification
 from official_ext.core import checkpoints, devices, epoch_table, run_dir
+from official_ext.core import cluster as clusters
+from official_ext.core.cluster import Cluster
 from official_ext.core.controller import Controller
 from official_ext.core.errors import Stopped, UserError
 from official_ext.core.progress import Progress
@@ -32,26 +36,56 @@ MODES = (
 def run(params: cfg.ExperimentConfig, mode: str, model_dir: str) -> None:
   """Trains or evaluates, and prints what a person wants to know.
 
+  Of several workers, the chief alone does so. Since all of them take part where
+  a checkpoint is written, the others work in temporary folders, and in silence.
+
   Args:
     params: A config that `experiment.parse` returned.
     mode: One of Garden's modes.
-    model_dir: The run's folder.
+    model_dir: The run's folder; read and written by the chief alone.
 
   Raises:
     UserError: If the folder or the data do not fit the experiment, or another
       process trains in the folder.
-    RunError: If training began and cannot go on.
+    RunError: If training began and cannot go on, or another worker is lost.
     Stopped: If a signal asked for it. All is saved.
   """
   if mode not in MODES:
     raise UserError(f'--mode={mode} does not run here; use {", ".join(MODES)}.')
+  cluster = clusters.configure(params.runtime)
+  if mode == 'continuous_eval' and cluster.several:
+    raise UserError(f'--mode={mode} runs in one process; leave the others out.')
+  strategy = devices.set_up(params.runtime)
+  _say_devices(params, strategy, cluster)
+  with clusters.watched(cluster):
+    if cluster.is_chief:
+      _run_in(model_dir, params, mode, strategy, cluster)
+      return
+    with (
+      tempfile.TemporaryDirectory(prefix='official_ext-') as own_dir,
+      contextlib.redirect_stdout(io.StringIO()),
+    ):
+      _run_in(own_dir, params, mode, strategy, cluster)
+  print(f'{cluster.name(cluster.index)} is done.')
+
+
+def _run_in(
+  model_dir: str,
+  params: cfg.ExperimentConfig,
+  mode: str,
+  strategy: tf.distribute.Strategy,
+  cluster: Cluster,
+) -> None:
+  """Does what `run` does, as one of the workers, in a folder of its own."""
   trains = 'train' in mode
-  strategy = _set_up(params.runtime)
-  progress, stop = Progress(params), StopRequest()
+  progress = Progress(params, quiet=not cluster.is_chief)
+  stop = StopRequest(clusters.asker(strategy, cluster))
   with contextlib.ExitStack() as stack:
     with run_dir.created(model_dir) if trains else contextlib.nullcontext():
       if trains:
         stack.enter_context(run_dir.held(model_dir))
+      if cluster.several:
+        _take_from_chief(model_dir, strategy, cluster)
       trainer = _build_trainer(
         params, mode, model_dir, strategy, progress, stop
       )
@@ -62,7 +96,8 @@ def run(params: cfg.ExperimentConfig, mode: str, model_dir: str) -> None:
           'folder of a run.'
         )
       if trains:
-        _warn(params.runtime)
+        if cluster.is_chief:
+          _warn(params.runtime)
         run_dir.describe_run(params, model_dir)
         stack.enter_context(stop.on_signals())
     _say_data(params)
@@ -73,7 +108,11 @@ def run(params: cfg.ExperimentConfig, mode: str, model_dir: str) -> None:
       progress,
       evaluates='eval' in mode,
     )
-    _run(params, mode, model_dir, strategy, trainer, table)
+    try:
+      _run(params, mode, model_dir, strategy, trainer, table)
+    except Stopped as stopped:
+      text = f'{stopped} {_how_to_go_on(stop, cluster, model_dir)}'
+      raise Stopped(text, stopped.signal) from None
   if trains:
     _say_result(table.rows, model_dir)
 
@@ -89,7 +128,7 @@ def _run(
   """Runs the trainer through Garden's runner."""
   # Orbit prints what it also logs; the table says it in a line.
   with contextlib.redirect_stdout(io.StringIO()):
-    runner = train_lib.OrbitExperimentRunner(
+    runner = _Runner(
       distribution_strategy=strategy,
       task=trainer.task,
       mode=mode,
@@ -101,19 +140,75 @@ def _run(
       eval_actions=[table.eval_action],
     )
     table.begin()
-    try:
-      _execute(runner, mode)
-    except Stopped as stopped:
-      command = run_dir.resume_command(model_dir)
-      raise Stopped(
-        f'{stopped} Go on with: {command}', stopped.signal
-      ) from None
+    _execute(runner, mode)
 
 
-def _set_up(runtime: cfg.RuntimeConfig) -> tf.distribute.Strategy:
-  strategy = devices.set_up(runtime)
-  print(devices.describe(runtime, strategy.num_replicas_in_sync), flush=True)
-  return strategy
+class _Runner(train_lib.OrbitExperimentRunner):
+  """Garden's runner, whose checkpoints are those of the folder it is given."""
+
+  def _maybe_build_checkpoint_manager(
+    self,
+  ) -> tf.train.CheckpointManager | None:
+    """Returns what saves; nothing where all is restored and none is saved.
+
+    Garden's makes a temporary folder on workers besides the chief, where what
+    the chief has restored is not to be found.
+    """
+    if self._mode == 'eval':
+      return None
+    return tf.train.CheckpointManager(
+      self.trainer.checkpoint,
+      directory=self.model_dir,
+      max_to_keep=self.params.trainer.max_to_keep,
+      step_counter=self.trainer.global_step,
+      checkpoint_interval=self.params.trainer.checkpoint_interval,
+      init_fn=self.trainer.initialize,
+    )
+
+
+def _take_from_chief(
+  model_dir: str, strategy: tf.distribute.Strategy, cluster: Cluster
+) -> None:
+  """Gives every worker what the chief goes on from; no disk need be shared."""
+  own = checkpoints.files_to_share(model_dir) if cluster.is_chief else {}
+  files = clusters.share(strategy, cluster, own)
+  if cluster.is_chief:
+    return
+  for name, content in files.items():
+    path = pathlib.Path(model_dir) / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+
+
+def _how_to_go_on(stop: StopRequest, cluster: Cluster, model_dir: str) -> str:
+  if not cluster.several:
+    return f'Go on with: {run_dir.resume_command(model_dir)}'
+  asked = f'{cluster.name(stop.worker)} was told to.'
+  if not cluster.is_chief:
+    return f'{asked} To go on, start all workers again.'
+  command = run_dir.resume_command(model_dir)
+  return f'{asked} Go on with all workers again, the chief with: {command}'
+
+
+def _say_devices(
+  params: cfg.ExperimentConfig,
+  strategy: tf.distribute.Strategy,
+  cluster: Cluster,
+) -> None:
+  """Says what computes, and its share of a step where it is one of several."""
+  replicas = strategy.num_replicas_in_sync
+  line = devices.describe(params.runtime, replicas)
+  batch_size = params.task.train_data.global_batch_size
+  if replicas > 1:
+    line += f', {batch_size / replicas:g} of the {batch_size} images of a step'
+    line += ' on each'
+  print(line)
+  if cluster.several:
+    print(
+      f'This is {cluster.name(cluster.index)} of {len(cluster.hosts)}: '
+      f'{", ".join(cluster.hosts)}. The chief reports and saves.'
+    )
+  sys.stdout.flush()
 
 
 def _warn(runtime: cfg.RuntimeConfig) -> None:

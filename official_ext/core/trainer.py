@@ -181,7 +181,7 @@ class Trainer(base_trainer.Trainer):
           if reduce_fn:
             state = reduce_fn(state, outputs)
           self._observer.step_ends()
-          if stop:
+          if stop is not None and stop.agree():
             break
       except tf.errors.OutOfRangeError:
         if steps != -1:
