@@ -1,11 +1,9 @@
 """The benchmark: what it counts, what it compares, and what it leaves."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
+import commands
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -34,19 +32,8 @@ def _model(params):
 
 
 def _benchmark(cwd, *arguments):
-  return subprocess.run(
-    [sys.executable, '-m', 'official_ext.benchmark', *arguments],
-    cwd=cwd,
-    env=os.environ
-    | {
-      'PYTHONPATH': f'{_ROOT}:{os.environ.get("PYTHONPATH", "")}',
-      'TMPDIR': str(cwd / 'tmp'),
-    },
-    capture_output=True,
-    text=True,
-    timeout=300,
-    check=False,
-  )
+  environment = {'TMPDIR': str(cwd / 'tmp')}
+  return commands.run('benchmark', *arguments, cwd=cwd, environment=environment)
 
 
 def test_resnet9_takes_379_million_multiply_adds(shapes_dir):

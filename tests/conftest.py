@@ -2,8 +2,8 @@
 
 import os
 
-# Before TensorFlow is imported: errors only, and no look for a GPU.
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+# Before TensorFlow is imported, as the commands do; and no look for a GPU.
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
 
 import gin

@@ -17,7 +17,8 @@ from classification_input_test import (
   make_data,
   train_config,
 )
-from interrupt_test import _CONTEXT, last_step, rows, variables, wait_for
+from commands import CONTEXT
+from interrupt_test import last_step, rows, variables, wait_for
 
 from official_ext.configs.common import RuntimeConfig
 from official_ext.core import checkpoints, cluster, devices, epoch_table
@@ -58,7 +59,7 @@ class Process:
 
   def __init__(self, log, environment, *arguments):
     self.log = log
-    self._process = _CONTEXT.Process(
+    self._process = CONTEXT.Process(
       target=as_command, args=(str(log), environment, *arguments)
     )
     self._process.start()

@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-import multiprocessing
 import os
 import pathlib
 import random
@@ -19,15 +18,11 @@ import psutil
 import pytest
 import tensorflow as tf
 import tiny
+from commands import CONTEXT, ROOT
 
 from official_ext.core import epoch_table, progress
 from official_ext.core.errors import Stopped
 
-ROOT = pathlib.Path(__file__).parents[1]
-
-# Processes are forked from one that has imported TensorFlow and run nothing.
-_CONTEXT = multiprocessing.get_context('forkserver')
-_CONTEXT.set_forkserver_preload(['tiny', 'official_ext.core.train_lib'])
 _TIMES = {'train_seconds', 'total_train_seconds', 'test_seconds'}
 
 
@@ -40,7 +35,7 @@ def quiet_run(log, *arguments):
 
 
 def start(log, *arguments):
-  process = _CONTEXT.Process(target=quiet_run, args=(str(log), *arguments))
+  process = CONTEXT.Process(target=quiet_run, args=(str(log), *arguments))
   process.start()
   return process
 

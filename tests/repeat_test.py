@@ -10,6 +10,7 @@ import sys
 import time
 import types
 
+import commands
 import pytest
 import tiny
 
@@ -27,17 +28,11 @@ from official_ext.studies import (
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
-def _command(folder, *arguments):
-  return [
-    *(sys.executable, '-m', 'official_ext.repeat', '--gin_file=recipe.gin'),
-    *('--records_dir=records/tiny', *arguments),
-  ]
+_ARGUMENTS = ['--gin_file=recipe.gin', '--records_dir=records/tiny']
 
 
-def _env():
-  return os.environ | {
-    'PYTHONPATH': f'{_ROOT}:{os.environ.get("PYTHONPATH", "")}'
-  }
+def _repeat(folder, *arguments):
+  return commands.run('repeat', *_ARGUMENTS, *arguments, cwd=folder)
 
 
 @pytest.fixture(scope='module')
@@ -51,8 +46,11 @@ def study(shapes_dir, tmp_path_factory):
   recipe = '\n'.join([*tiny.BINDINGS, place])
   (folder / 'recipe.gin').write_text(recipe)
   (folder / 'no_flip.gin').write_text('resnet9_cifar10.flip = False\n')
-  command = _command(folder, '--seeds=3')
-  process = subprocess.Popen(command, cwd=folder, env=_env())
+  process = subprocess.Popen(
+    [sys.executable, '-m', 'official_ext.repeat', *_ARGUMENTS, '--seeds=3'],
+    cwd=folder,
+    env=os.environ | {'PYTHONPATH': str(_ROOT)},
+  )
   epochs = folder / 'runs' / 'tiny' / 'recipe-seed3' / 'epochs.jsonl'
   while not (epochs.exists() and epochs.read_text()):
     assert process.poll() is None
@@ -60,9 +58,7 @@ def study(shapes_dir, tmp_path_factory):
   process.send_signal(signal.SIGTERM)
   stopped = process.wait()
   rows = epochs.read_text().splitlines()
-  finished = subprocess.run(
-    command, cwd=folder, env=_env(), capture_output=True, text=True, check=False
-  )
+  finished = _repeat(folder, '--seeds=3')
   assert finished.returncode == 0, finished.stderr
   return folder, stopped, rows, finished.stdout
 
@@ -96,24 +92,10 @@ def test_finished_runs_are_kept_and_a_change_is_one_more(study):
   folder, *_ = study
   records_dir = folder / 'records' / 'tiny'
   before = (records_dir / 'recipe-seed3.json').read_bytes()
-  again = subprocess.run(
-    _command(folder, '--seeds=3'),
-    cwd=folder,
-    env=_env(),
-    capture_output=True,
-    text=True,
-    check=False,
-  )
+  again = _repeat(folder, '--seeds=3')
   assert 'recipe-seed3 (1 of 1) is finished' in again.stdout
   assert (records_dir / 'recipe-seed3.json').read_bytes() == before
-  changed = subprocess.run(
-    _command(folder, '--seeds=3', 'no_flip.gin'),
-    cwd=folder,
-    env=_env(),
-    capture_output=True,
-    text=True,
-    check=False,
-  )
+  changed = _repeat(folder, '--seeds=3', 'no_flip.gin')
   assert changed.returncode == 0, changed.stderr
   record = json.loads((records_dir / 'no_flip-seed3.json').read_text())
   assert 'resnet9_cifar10.flip = False' in record['gin']

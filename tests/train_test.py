@@ -7,11 +7,11 @@ import re
 import subprocess
 import sys
 
+import commands
 import pytest
 import tensorflow as tf
 import yaml
-
-ROOT = pathlib.Path(__file__).parents[1]
+from commands import ROOT
 
 
 @pytest.fixture(scope='module')
@@ -33,23 +33,23 @@ def small_gin(tmp_path_factory, shapes_dir):
   return str(file)
 
 
-def train(*arguments, cwd=None):
-  return subprocess.run(
-    [sys.executable, '-m', 'official_ext.train', *arguments],
-    cwd=cwd or ROOT,
-    env=os.environ | {'PYTHONPATH': str(ROOT)},
-    capture_output=True,
-    text=True,
-    timeout=300,
-    check=False,
-  )
+def train(*arguments, cwd=ROOT):
+  return commands.run('train', *arguments, cwd=cwd)
 
 
 @pytest.fixture(scope='module')
 def finished(tmp_path_factory, small_gin):
   """A run of two epochs, started from a folder that is not the checkout."""
   folder = tmp_path_factory.mktemp('work')
-  result = train('--gin_file', small_gin, cwd=folder)
+  result = subprocess.run(
+    [sys.executable, '-m', 'official_ext.train', '--gin_file', small_gin],
+    cwd=folder,
+    env=os.environ | {'PYTHONPATH': str(ROOT)},
+    capture_output=True,
+    text=True,
+    timeout=300,
+    check=False,
+  )
   assert result.returncode == 0, result.stderr
   (run,) = (folder / 'runs').iterdir()
   return run, result

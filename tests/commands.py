@@ -1,0 +1,48 @@
+"""The package's commands, from a process that has imported TensorFlow.
+
+An import takes longer than most commands, so it is done once for all of them.
+"""
+
+import multiprocessing
+import os
+import pathlib
+import runpy
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+# Processes are forked from one that has imported TensorFlow and run nothing.
+CONTEXT = multiprocessing.get_context('forkserver')
+CONTEXT.set_forkserver_preload(['tiny', 'official_ext.core.train_lib'])
+
+
+def _main(module, arguments, cwd, environment, outputs):
+  for descriptor, path in enumerate(outputs, start=1):
+    os.dup2(os.open(path, os.O_WRONLY), descriptor)
+  os.chdir(cwd)
+  os.environ.update(environment)
+  # Of processes that the command starts, and of `-m`.
+  os.environ['PYTHONPATH'] = f'{ROOT}:{os.environ.get("PYTHONPATH", "")}'
+  sys.argv = [module, *map(str, arguments)]
+  runpy.run_module(f'official_ext.{module}', run_name='__main__')
+
+
+def run(module, *arguments, cwd=ROOT, environment=(), seconds=300):
+  """Runs `python -m official_ext.MODULE`, as `subprocess.run` would."""
+  with tempfile.TemporaryDirectory() as folder:
+    outputs = [pathlib.Path(folder) / name for name in ('out', 'err')]
+    for path in outputs:
+      path.touch()
+    process = CONTEXT.Process(
+      target=_main,
+      args=(module, arguments, cwd, dict(environment), outputs),
+    )
+    process.start()
+    process.join(seconds)
+    status = process.exitcode
+    process.kill()
+    out, err = (path.read_text() for path in outputs)
+  assert status is not None, err
+  return subprocess.CompletedProcess([module, *arguments], status, out, err)
