@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from official_ext.core import checkpoints
+from official_ext.core.errors import UserError
 from official_ext.core.progress import Progress
 from official_ext.core.trainer import Trainer
 
@@ -35,6 +36,10 @@ _TRAIN_KEYS = {
 _TEST_KEYS = {'test_loss': 'validation_loss', 'test_accuracy': 'accuracy'}
 # A column only where the task has the metric.
 _OPTIONAL_TEST_KEYS = {'test_accuracy_mirror': 'accuracy_mirror'}
+
+
+# Without them a run cannot be gone on with.
+_NUMBERS_OF_A_ROW = {'epoch', 'step', 'total_train_seconds'}
 
 
 class EpochTable:
@@ -140,11 +145,32 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
   """Returns the rows of an `epochs.jsonl`; none if there is no such file.
 
   A last line that a full disk cut short is left out.
+
+  Raises:
+    UserError: If another line is not a row.
   """
   if not path.exists():
     return []
-  lines = path.read_text().splitlines(keepends=True)
-  return [json.loads(line) for line in lines if line.endswith('\n')]
+  *lines, _ = path.read_bytes().split(b'\n')
+  return [
+    _row(line, f'{path}, line {number}')
+    for number, line in enumerate(lines, start=1)
+  ]
+
+
+def _row(line: bytes, place: str) -> dict[str, Any]:
+  try:
+    row = json.loads(line)
+    sound = row.keys() >= _NUMBERS_OF_A_ROW and all(
+      row[key] >= 0 for key in _NUMBERS_OF_A_ROW
+    )
+  except (ValueError, TypeError, AttributeError, RecursionError):
+    sound = False
+  if not sound:
+    raise UserError(
+      f'{place} is damaged: {line[:40]!r} is no row of the table; delete it.'
+    )
+  return row
 
 
 def _json_line(row: Mapping[str, Any]) -> str:

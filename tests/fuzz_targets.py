@@ -1,0 +1,148 @@
+"""The readers of outside bytes, each from one string of bytes."""
+
+import contextlib
+import io
+import os
+import pathlib
+import pickle
+import tarfile
+import tempfile
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from official_ext.core import checkpoints, epoch_table, safe_yaml
+from official_ext.core.errors import UserError
+from official_ext.datasets import cifar10_archive, image_folder
+from official_ext.serving import image_files
+
+_SHAPE = (8, 8, 3)
+
+
+def check_one_line(error):
+  assert len(str(error).splitlines()) == 1, error
+
+
+@contextlib.contextmanager
+def _file(content, name):
+  """A file of a folder of its own, beside which nothing may appear."""
+  with tempfile.TemporaryDirectory() as folder:
+    path = pathlib.Path(folder) / name
+    path.write_bytes(content)
+    yield path
+    assert os.listdir(folder) == [name]
+
+
+def read_archive(content):
+  cifar10_archive.BATCH_SIZE = 2
+  with _file(content, 'cifar-10.tar.gz') as path:
+    try:
+      cifar10_archive.read(path)
+    except UserError as error:
+      check_one_line(error)
+
+
+def read_pickle(content):
+  """A batch of the python version, behind a name that is wanted."""
+  cifar10_archive.BATCH_SIZE = 2
+  with tempfile.TemporaryDirectory() as folder:
+    for name in ('test_batch', 'batches.meta'):
+      (pathlib.Path(folder) / name).write_bytes(content)
+    for number in range(1, 6):
+      (pathlib.Path(folder) / f'data_batch_{number}').write_bytes(content)
+    try:
+      cifar10_archive.read(pathlib.Path(folder))
+    except UserError as error:
+      check_one_line(error)
+
+
+def read_image(content):
+  with _file(content, 'image.png') as path:
+    for read in (image_folder.read, image_files.read):
+      try:
+        read(path, _SHAPE)
+      except UserError as error:
+        check_one_line(error)
+
+
+def read_yaml(content):
+  try:
+    data = safe_yaml.load(content.decode(errors='replace'))
+  except yaml.YAMLError:
+    return
+  safe_yaml.dump(data)
+
+
+def read_table(content):
+  with _file(content, epoch_table.FILE_NAME) as path:
+    try:
+      epoch_table.read(path)
+    except UserError as error:
+      check_one_line(error)
+
+
+def read_checkpoints(content):
+  with _file(content, 'checkpoint') as path:
+    checkpoints._listed(str(path.parent))
+
+
+READERS = {
+  'archive': read_archive,
+  'pickle': read_pickle,
+  'image': read_image,
+  'yaml': read_yaml,
+  'table': read_table,
+  'checkpoints': read_checkpoints,
+}
+
+
+def seeds(reader):
+  """Returns sound inputs to begin with."""
+  return {
+    'archive': _archives,
+    'pickle': _pickles,
+    'image': _images,
+    'yaml': lambda: [b'a: {b: [1, 2.0, x], c: 1e-4}\nd: &e [1]\nf: *e\n'],
+    'table': lambda: [
+      b'{"epoch": 1.0, "step": 97, "total_train_seconds": 3}\n'
+    ],
+    'checkpoints': lambda: [b'model_checkpoint_path: "ckpt-3"\n'],
+  }[reader]()
+
+
+def _archives():
+  records = np.zeros([2, 3073], np.uint8).tobytes()
+  names = '\n'.join(cifar10_archive.CLASS_NAMES).encode()
+  batches = [*(f'data_batch_{n}.bin' for n in range(1, 6)), 'test_batch.bin']
+  files = dict.fromkeys(batches, records) | {'batches.meta.txt': names}
+  packed = []
+  for mode in ('w', 'w:gz'):
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode=mode) as archive:
+      for name, content in files.items():
+        member = tarfile.TarInfo(f'cifar-10-batches-bin/{name}')
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    packed.append(file.getvalue())
+  return packed
+
+
+def _pickles():
+  batch = {
+    b'data': np.zeros([2, 3072], np.uint8),
+    b'labels': [0, 1],
+    b'label_names': [name.encode() for name in cifar10_archive.CLASS_NAMES],
+  }
+  return [pickle.dumps(batch, protocol) for protocol in range(6)]
+
+
+def _images():
+  image = Image.fromarray(np.arange(192, dtype=np.uint8).reshape(_SHAPE))
+  files = []
+  for kind in ('PNG', 'JPEG', 'GIF', 'BMP', 'WEBP'):
+    for mode in ('RGB', 'L'):
+      file = io.BytesIO()
+      image.convert(mode).save(file, kind)
+      files.append(file.getvalue())
+  return files
