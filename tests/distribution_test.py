@@ -84,11 +84,11 @@ def start(shapes_dir, tmp_path):
   """Starts processes, and leaves none behind."""
   started = []
 
-  def run(name, bindings=(), override='', environment=(), log=None):
+  def run(name, bindings=(), override='', environment=(), data=shapes_dir):
     process = Process(
-      tmp_path / f'{log or name}.log',
+      tmp_path / f'{name}.log',
       dict(environment),
-      shapes_dir,
+      str(data),
       str(tmp_path / name),
       bindings,
       '{' + override + '}',
@@ -270,6 +270,15 @@ def test_a_run_of_two_workers_stops_breaks_and_goes_on(start, tmp_path):
   steps = [row['step'] for row in epoch_table.read(table)]
   assert steps == list(range(3, last + 1, 3))
   assert not (tmp_path / 'run-other').exists()
+
+
+def test_data_that_are_yet_to_be_made(start, tmp_path):
+  """TensorFlow makes them, and has its devices settled only later."""
+  data = tmp_path / 'data'
+  run = start('run', override='runtime: {num_logical_cpus: 2}', data=data)
+  assert run.end() == 0
+  run.says('Writing procedural_shapes/')
+  assert list(data.glob('procedural_shapes/*/dataset_info.json'))
 
 
 @pytest.mark.parametrize('index', [0, 1])

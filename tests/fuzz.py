@@ -33,7 +33,8 @@ def main():
     options = [f'-max_total_time={seconds}', '-timeout=5', '-rss_limit_mb=2048']
     options += ['-max_len=65536', '-print_final_stats=1']
     read = fuzz_targets.READERS[arguments.reader]
-    atheris.Setup([sys.argv[0], *options, corpus], read)
+    target = lambda content: read(content) and None  # noqa: E731
+    atheris.Setup([sys.argv[0], *options, corpus], target)
     atheris.Fuzz()
 
 

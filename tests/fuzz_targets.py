@@ -1,4 +1,7 @@
-"""The readers of outside bytes, each from one string of bytes."""
+"""The readers of outside bytes, each from one string of bytes.
+
+Each returns whether the bytes were read, or refused as they should be.
+"""
 
 import contextlib
 import io
@@ -18,6 +21,9 @@ from official_ext.datasets import cifar10_archive, image_folder
 from official_ext.serving import image_files
 
 _SHAPE = (8, 8, 3)
+_CHECKPOINTS = b"""model_checkpoint_path: "ckpt-3"
+all_model_checkpoint_paths: "ckpt-3"
+"""
 
 
 def check_one_line(error):
@@ -41,6 +47,8 @@ def read_archive(content):
       cifar10_archive.read(path)
     except UserError as error:
       check_one_line(error)
+      return False
+  return True
 
 
 def read_pickle(content):
@@ -55,23 +63,30 @@ def read_pickle(content):
       cifar10_archive.read(pathlib.Path(folder))
     except UserError as error:
       check_one_line(error)
+      return False
+  return True
 
 
 def read_image(content):
+  """Training takes PNG and JPEG; prediction takes more."""
+  was_read = False
   with _file(content, 'image.png') as path:
     for read in (image_folder.read, image_files.read):
       try:
         read(path, _SHAPE)
+        was_read = True
       except UserError as error:
         check_one_line(error)
+  return was_read
 
 
 def read_yaml(content):
   try:
     data = safe_yaml.load(content.decode(errors='replace'))
   except yaml.YAMLError:
-    return
+    return False
   safe_yaml.dump(data)
+  return True
 
 
 def read_table(content):
@@ -80,11 +95,13 @@ def read_table(content):
       epoch_table.read(path)
     except UserError as error:
       check_one_line(error)
+      return False
+  return True
 
 
 def read_checkpoints(content):
   with _file(content, 'checkpoint') as path:
-    checkpoints._listed(str(path.parent))
+    return bool(checkpoints._listed(str(path.parent)))
 
 
 READERS = {
@@ -107,7 +124,7 @@ def seeds(reader):
     'table': lambda: [
       b'{"epoch": 1.0, "step": 97, "total_train_seconds": 3}\n'
     ],
-    'checkpoints': lambda: [b'model_checkpoint_path: "ckpt-3"\n'],
+    'checkpoints': lambda: [_CHECKPOINTS],
   }[reader]()
 
 

@@ -618,6 +618,11 @@ def test_a_mistake_is_named(shapes_dir, bindings, message):
       'task.model.backbone.resnet9.norm_group_size=10',
       'exclude each other',
     ),
+    (
+      'runtime.num_logical_cpus=2,'
+      'task.model.backbone.resnet9.norm_group_size=10',
+      r'does not divide the batch of 30 images on 2 device\(s\)',
+    ),
   ],
 )
 def test_an_override_that_cannot_work_is_named(shapes_dir, override, message):

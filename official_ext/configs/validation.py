@@ -38,11 +38,12 @@ USED_DATA_FIELDS = frozenset(
 )
 
 
-def check(params: cfg.ExperimentConfig) -> None:
+def check(params: cfg.ExperimentConfig, num_replicas: int) -> None:
   """Raises where a value of an image classification experiment cannot work.
 
   Args:
     params: A config whose types `check_types` has checked.
+    num_replicas: Of all workers' devices.
 
   Raises:
     UserError: At the first such value.
@@ -59,7 +60,7 @@ def check(params: cfg.ExperimentConfig) -> None:
   _check_losses(params.task.losses)
   _check_init_checkpoint(params.task.init_checkpoint)
   _check_patterns(params.trainer.optimizer_config.optimizer)
-  _check_norm(params)
+  _check_norm(params, num_replicas)
   _check_best_metric(params)
 
 
@@ -208,7 +209,7 @@ def _check_patterns(optimizer: Any) -> None:
         )
 
 
-def _check_norm(params: cfg.ExperimentConfig) -> None:
+def _check_norm(params: cfg.ExperimentConfig, num_replicas: int) -> None:
   """Raises where batch norm's groups do not divide the batch."""
   backbone = params.task.model.backbone
   size = backbone.resnet9.norm_group_size if backbone.type == 'resnet9' else 0
@@ -221,11 +222,11 @@ def _check_norm(params: cfg.ExperimentConfig) -> None:
       'other; choose one.'
     )
   batch_size = params.task.train_data.global_batch_size
-  replicas = max(params.runtime.num_gpus, 1)
-  if batch_size % (size * replicas):
+  if batch_size % (size * num_replicas):
     raise UserError(
-      f'{place} does not divide the batch of {batch_size} images on {replicas} '
-      'device(s); use a divisor (gin: resnet9_cifar10.norm_group_size).'
+      f'{place} does not divide the batch of {batch_size} images on '
+      f'{num_replicas} device(s); use a divisor '
+      '(gin: resnet9_cifar10.norm_group_size).'
     )
 
 

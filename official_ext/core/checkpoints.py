@@ -174,7 +174,7 @@ def _listed(model_dir: str) -> list[str]:
   """Returns the checkpoints on TensorFlow's list, oldest first."""
   try:
     state = tf.train.get_checkpoint_state(model_dir)
-  except UnicodeDecodeError:
+  except ValueError:  # Of undecodable bytes, or of an empty file.
     return []
   return list(state.all_model_checkpoint_paths) if state else []
 

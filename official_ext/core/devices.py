@@ -55,6 +55,24 @@ def resolve(runtime: RuntimeConfig) -> None:
   _check_precision(runtime.mixed_precision_dtype, runtime.num_gpus)
 
 
+def count_replicas(runtime: RuntimeConfig) -> int:
+  """Returns the number of replicas; of a TPU, before it is asked, 1.
+
+  Args:
+    runtime: What `resolve` has filled in.
+  """
+  workers = len(clusters.configure(runtime).hosts) or 1
+  return workers * max(runtime.num_gpus, runtime.num_logical_cpus, 1)
+
+
+def has_to_set_up_first(runtime: RuntimeConfig) -> bool:
+  """Whether TensorFlow must not compute anything before `set_up`."""
+  return runtime.num_logical_cpus > 1 or runtime.distribution_strategy in (
+    'multi_worker_mirrored',
+    'tpu',
+  )
+
+
 def set_up(runtime: RuntimeConfig) -> tf.distribute.Strategy:
   """Sets what is global to the process, and returns the strategy.
 

@@ -20,7 +20,7 @@ from official_ext.configs import (
 )
 from official_ext.core import devices, gin_config, safe_yaml
 from official_ext.core.errors import UserError
-from official_ext.dataloaders import in_memory
+from official_ext.dataloaders import in_memory, tfds_builder
 
 
 class ExperimentParser(train_utils.ExperimentParser):
@@ -114,7 +114,7 @@ def parse(flags_obj: Any) -> cfg.ExperimentConfig:
   type_checks.check_types(params)
   devices.resolve(params.runtime)
   if isinstance(params.task, image_classification.ImageClassificationTask):
-    validation.check(params)
+    validation.check(params, devices.count_replicas(params.runtime))
     chosen = parser.trainer_keys | _changed(params.trainer, made.trainer)
     _fit_to_data(params, chosen)
   try:
@@ -175,6 +175,12 @@ def _fit_to_data(params: cfg.ExperimentConfig, chosen: set[str]) -> None:
       data.
   """
   task = params.task
+  if devices.has_to_set_up_first(params.runtime):
+    for data in (task.train_data, task.validation_data):
+      place = 'task.train_data' if data.is_training else 'task.validation_data'
+      tfds_builder.prepare_in_own_process(
+        data.tfds_name, data.tfds_data_dir, place
+      )
   info = in_memory.describe(task.train_data)
   validation.check_fits(task.train_data, 'task.train_data', info.image_shape)
   test_info = in_memory.describe(task.validation_data)

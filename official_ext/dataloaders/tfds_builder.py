@@ -1,8 +1,10 @@
 """Finds a TFDS data set by name and, where need be, prepares it."""
 
+import concurrent.futures
 import contextlib
 import difflib
 import io
+import multiprocessing
 import os
 import re
 
@@ -56,6 +58,26 @@ def open_builder(
         f'{_reason(error)}; {mend}.'
       ) from error
   return find(name, data_dir, where)
+
+
+def prepare_in_own_process(name: str, data_dir: str, place: str) -> None:
+  """Prepares a data set where that has not been done, as `open_builder` does.
+
+  TFDS computes with TensorFlow, and TensorFlow's first operation settles which
+  devices and workers there are.
+  """
+  data_dir = os.path.expanduser(data_dir)
+  if find(name, data_dir, f"{place}.tfds_name='{name}'").data_path.exists():
+    return
+  spawn = multiprocessing.get_context('spawn')
+  with concurrent.futures.ProcessPoolExecutor(1, spawn) as process:
+    process.submit(_open, name, data_dir, place).result()
+
+
+def _open(name: str, data_dir: str, place: str) -> None:
+  from official_ext import registry_imports  # noqa: F401  For its data sets.
+
+  open_builder(name, data_dir, place)
 
 
 def find(name: str, data_dir: str, where: str) -> tfds.core.DatasetBuilder:
