@@ -17,7 +17,16 @@ import tempfile
 
 import atheris
 
-with atheris.instrument_imports(include=['official_ext', 'tarfile', 'yaml']):
+_INSTRUMENTED = [
+  'official_ext',
+  'PIL',
+  'pickle',
+  'pickletools',
+  'tarfile',
+  'yaml',
+]
+
+with atheris.instrument_imports(include=_INSTRUMENTED):
   import fuzz_targets
 
 
