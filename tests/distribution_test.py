@@ -8,6 +8,7 @@ import socket
 import sys
 
 import numpy as np
+import psutil
 import pytest
 import tensorflow as tf
 import tiny
@@ -279,6 +280,12 @@ def test_data_that_are_yet_to_be_made(start, tmp_path):
   assert run.end() == 0
   run.says('Writing procedural_shapes/')
   assert list(data.glob('procedural_shapes/*/dataset_info.json'))
+
+
+def test_one_process_speaks_to_nobody(start, tmp_path):
+  run = start('run', FOR_EVER)
+  wait_for((tmp_path / 'run' / 'epochs.jsonl').exists, run)
+  assert psutil.Process(run.pid).net_connections('inet') == []
 
 
 @pytest.mark.parametrize('index', [0, 1])

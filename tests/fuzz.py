@@ -16,6 +16,7 @@ import sys
 import tempfile
 
 import atheris
+import conftest  # noqa: F401  It quiets TensorFlow.
 
 _INSTRUMENTED = [
   'official_ext',

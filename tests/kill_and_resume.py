@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 
+import conftest  # noqa: F401  It quiets TensorFlow.
 import interrupt_test
 
 _KILLS = 3

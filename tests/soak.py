@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 
+import conftest  # noqa: F401  It quiets TensorFlow.
 import psutil
 import tiny
 
