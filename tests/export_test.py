@@ -10,6 +10,7 @@ import subprocess
 import sys
 import types
 
+import commands
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -245,13 +246,7 @@ def test_classes_have_numbers_where_the_data_is_gone(
   'arguments', [[], ['--model_dir=run', '--noevaluate'], ['--export_dir=new']]
 )
 def test_a_mistake_ends_in_one_line(arguments):
-  result = subprocess.run(
-    [sys.executable, '-m', 'official_ext.export', *arguments],
-    cwd=ROOT,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
+  result = commands.run('export', *arguments)
   assert result.returncode == 2
   assert result.stderr == (
     'error: give --model_dir and --export_dir; see --help.\n'

@@ -26,8 +26,16 @@ all_model_checkpoint_paths: "ckpt-3"
 """
 
 
-def check_one_line(error):
-  assert len(str(error).splitlines()) == 1, error
+def _takes(read, *arguments):
+  """Whether the reader takes its input, or refuses it in one line."""
+  try:
+    read(*arguments)
+  except UserError as error:
+    refusal = str(error)
+  else:
+    return True
+  assert len(refusal.splitlines()) == 1, refusal
+  return False
 
 
 @contextlib.contextmanager
@@ -43,41 +51,24 @@ def _file(content, name):
 def read_archive(content):
   cifar10_archive.BATCH_SIZE = 2
   with _file(content, 'cifar-10.tar.gz') as path:
-    try:
-      cifar10_archive.read(path)
-    except UserError as error:
-      check_one_line(error)
-      return False
-  return True
+    return _takes(cifar10_archive.read, path)
 
 
 def read_pickle(content):
   """A batch of the python version, behind a name that is wanted."""
   cifar10_archive.BATCH_SIZE = 2
+  batches = [f'data_batch_{number}' for number in range(1, 6)]
   with tempfile.TemporaryDirectory() as folder:
-    for name in ('test_batch', 'batches.meta'):
+    for name in (*batches, 'test_batch', 'batches.meta'):
       (pathlib.Path(folder) / name).write_bytes(content)
-    for number in range(1, 6):
-      (pathlib.Path(folder) / f'data_batch_{number}').write_bytes(content)
-    try:
-      cifar10_archive.read(pathlib.Path(folder))
-    except UserError as error:
-      check_one_line(error)
-      return False
-  return True
+    return _takes(cifar10_archive.read, pathlib.Path(folder))
 
 
 def read_image(content):
   """Training takes PNG and JPEG; prediction takes more."""
-  was_read = False
   with _file(content, 'image.png') as path:
-    for read in (image_folder.read, image_files.read):
-      try:
-        read(path, _SHAPE)
-        was_read = True
-      except UserError as error:
-        check_one_line(error)
-  return was_read
+    trains = _takes(image_folder.read, path, _SHAPE)
+    return _takes(image_files.read, path, _SHAPE) or trains
 
 
 def read_yaml(content):
@@ -91,12 +82,7 @@ def read_yaml(content):
 
 def read_table(content):
   with _file(content, epoch_table.FILE_NAME) as path:
-    try:
-      epoch_table.read(path)
-    except UserError as error:
-      check_one_line(error)
-      return False
-  return True
+    return _takes(epoch_table.read, path)
 
 
 def read_checkpoints(content):

@@ -3,10 +3,9 @@
 import json
 import os
 import pathlib
-import subprocess
-import sys
 import types
 
+import commands
 import numpy as np
 import pytest
 from PIL import Image
@@ -185,13 +184,7 @@ def test_the_command_skips_bad_files_and_says_so(
   'arguments', [[], ['--model_dir=nowhere'], ['picture.png', '--json']]
 )
 def test_a_mistake_ends_in_one_line(arguments):
-  result = subprocess.run(
-    [sys.executable, '-m', 'official_ext.predict', *arguments],
-    cwd=ROOT,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
+  result = commands.run('predict', *arguments)
   assert result.returncode == 2
   assert result.stderr == (
     'error: give --model_dir and image files or folders; see --help.\n'
