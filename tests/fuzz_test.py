@@ -11,6 +11,7 @@ import yaml
 from official_ext.core import epoch_table, safe_yaml
 from official_ext.core.errors import UserError
 from official_ext.datasets import restricted_pickle
+from official_ext.serving import image_files
 
 # Nine of nine of nine …, a few bytes for a billion values.
 _ALIASES = 'a: &a [x]\n' + ''.join(
@@ -19,12 +20,17 @@ _ALIASES = 'a: &a [x]\n' + ''.join(
 )
 # The opcode of a bytearray of 4 GiB, and none of its bytes.
 _GREAT = b'\x80\x05\x96' + (2**32).to_bytes(8, 'little')
+# A bitmap of run lengths, of 64 million pixels.
+_RUNS = bytes.fromhex(
+  '424d7604000000003600040000002800000008007a00080000000100'
+  '0800010000004031000000c40e0059005a003c000000000000222232'
+)
 _ROW = {'epoch': 1, 'step': 9, 'total_train_seconds': 3}
 
 _FOUND = {
   'archive': [b'', b'\x1f\x8b\x08'],
   'pickle': [b'', _GREAT, pickle.dumps([0])],
-  'image': [b'', b'\x89PNG\r\n\x1a\n'],
+  'image': [b'', b'\x89PNG\r\n\x1a\n', _RUNS],
   'yaml': [b'[' * 5000, b'&a [*a]', b'2001-13-01', _ALIASES.encode()],
   'table': [b'\xff\n', b'[' * 10**5 + b'\n', b'[9]\n', b'null\n', b'{}\n'],
   'checkpoints': [b'', b'\xff', b'model_checkpoint_path: 3'],
@@ -44,6 +50,13 @@ def test_a_reader_takes_the_sound_inputs(reader):
   inputs = fuzz_targets.seeds(reader)
   assert inputs
   assert all(map(fuzz_targets.READERS[reader], inputs))
+
+
+def test_a_bitmap_of_run_lengths_is_not_decoded(tmp_path):
+  path = tmp_path / 'a.bmp'
+  path.write_bytes(_RUNS)
+  with pytest.raises(UserError, match='is a compressed BMP; save it as PNG'):
+    image_files.read(str(path), (8, 8, 3))
 
 
 def test_no_room_is_made_for_bytes_that_do_not_come():

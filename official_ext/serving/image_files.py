@@ -74,12 +74,19 @@ def read(
     with warnings.catch_warnings():
       warnings.simplefilter('error', Image.DecompressionBombWarning)
       with Image.open(path, formats=_FORMATS) as file:
+        _check_compression(file, path)
         file.load()
         return _fit(file, path, shape)
   except UserError:
     raise
   except Exception as error:  # Of any type: damage comes in many kinds.
     raise UserError(f'{path} cannot be read: {_reason(error)}.') from error
+
+
+def _check_compression(file: Image.Image, path: str) -> None:
+  """Raises for a BMP of run lengths, whose 56 bytes can take eight seconds."""
+  if file.format == 'BMP' and file.info.get('compression'):
+    raise UserError(f'{path} is a compressed BMP; save it as PNG.')
 
 
 def _fit(
