@@ -63,6 +63,35 @@ def check(params: cfg.ExperimentConfig) -> None:
   _check_best_metric(params)
 
 
+def check_other_task(params: cfg.ExperimentConfig) -> None:
+  """Raises where a value cannot work, in an experiment of any other task.
+
+  Args:
+    params: A config whose types `check_types` has checked.
+
+  Raises:
+    UserError: At the first such value.
+  """
+  check_trainer(params.trainer)
+  _check_init_checkpoint(getattr(params.task, 'init_checkpoint', None))
+  optimizer = params.trainer.optimizer_config
+  for place, config in (
+    ('optimizer', getattr(optimizer, 'optimizer', None)),
+    ('learning_rate', getattr(optimizer, 'learning_rate', None)),
+  ):
+    if config is None or config.type is None:
+      raise UserError(
+        f'trainer.optimizer_config.{place}.type=None must be chosen; '
+        'the experiment leaves it open.'
+      )
+  for data in ('train_data', 'validation_data'):
+    batch_size = getattr(params.task, data).global_batch_size
+    if batch_size < 1:
+      raise UserError(
+        f'task.{data}.global_batch_size={batch_size} must be at least 1.'
+      )
+
+
 def check_trainer(trainer: cfg.TrainerConfig) -> None:
   """Raises where a count of steps cannot work.
 

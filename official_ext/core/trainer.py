@@ -1,5 +1,6 @@
 """Garden's trainer, able to stop after any step and to go on from it."""
 
+import inspect
 import itertools
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -79,7 +80,7 @@ class Trainer(base_trainer.Trainer):
   def train(self, num_steps: tf.Tensor) -> orbit.runner.Output:
     """Trains for `num_steps` steps from the global step on."""
     step = self.global_step.numpy()
-    if step != self._next_input_step:
+    if step != self._next_input_step and self._starts_anywhere():
       self.train_dataset = self.distribute_dataset(
         self.task.build_inputs, self.config.task.train_data, start_step=step
       )
@@ -89,6 +90,10 @@ class Trainer(base_trainer.Trainer):
     finally:
       self._observer.loop_ends()
       self._next_input_step = self.global_step.numpy()
+
+  def _starts_anywhere(self) -> bool:
+    """Whether the task's input can begin at a step; Garden's own shuffles."""
+    return 'start_step' in inspect.signature(self.task.build_inputs).parameters
 
   def ends_epoch(self) -> bool:
     """Whether the step that was last is one to report and to evaluate at."""
