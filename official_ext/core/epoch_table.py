@@ -84,7 +84,7 @@ class EpochTable:
     self._progress = progress
     self._evaluates = evaluates
     self._out = sys.stdout
-    train_metrics = getattr(trainer, '_train_metrics', None)
+    train_metrics = getattr(trainer, 'train_metrics', None)
     test_metrics = trainer.validation_metrics if evaluates else []
     self._train_keys = _TRAIN_KEYS | _existing(
       _OPTIONAL_TRAIN_KEYS,
