@@ -9,6 +9,8 @@ from official.vision import registry_imports
 
 from official_ext.configs import (
   garden_classification,
+  maskrcnn,
+  retinanet,
   semantic_segmentation,
 )
 from official_ext.configs import image_classification as _configs

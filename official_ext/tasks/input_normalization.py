@@ -7,9 +7,11 @@ import numpy as np
 import tensorflow as tf
 from official.core import task_factory
 from official.vision.ops import preprocess_ops
-from official.vision.tasks import image_classification
+from official.vision.tasks import image_classification, maskrcnn, retinanet
 
 from official_ext.configs import garden_classification
+from official_ext.configs import maskrcnn as maskrcnn_cfg
+from official_ext.configs import retinanet as retinanet_cfg
 
 
 class InputNormalization:
@@ -74,3 +76,13 @@ class ClassificationTask(
   InputNormalization, image_classification.ImageClassificationTask
 ):
   """Garden's image classification."""
+
+
+@task_factory.register_task_cls(retinanet_cfg.RetinaNetTask)
+class RetinaNetTask(InputNormalization, retinanet.RetinaNetTask):
+  """Garden's RetinaNet."""
+
+
+@task_factory.register_task_cls(maskrcnn_cfg.MaskRCNNTask)
+class MaskRCNNTask(InputNormalization, maskrcnn.MaskRCNNTask):
+  """Garden's Mask R-CNN."""
