@@ -14,7 +14,13 @@ from official.core import config_definitions as cfg
 from official.core import task_factory, train_lib, train_utils
 
 from official_ext.configs import image_classification
-from official_ext.core import checkpoints, devices, epoch_table, run_dir
+from official_ext.core import (
+  checkpoints,
+  devices,
+  epoch_table,
+  run_dir,
+  transfer,
+)
 from official_ext.core import cluster as clusters
 from official_ext.core.cluster import Cluster
 from official_ext.core.controller import Controller
@@ -91,6 +97,8 @@ def _run_in(
         params, mode, model_dir, strategy, progress, stop
       )
       step = checkpoints.restore(trainer.checkpoint, model_dir, repair=trains)
+      if trains and not step:
+        transfer.check(params.task, trainer.model)
       if mode == 'eval' and not step:
         raise UserError(
           f'--model_dir={model_dir} holds no checkpoint to evaluate; name the '
@@ -301,9 +309,10 @@ def _say_where(
     print(f'Going on in {model_dir} from step {step:,} of {last:,}.')
   else:
     print(f'Training to step {last:,} in {model_dir}.')
-  if trains and step and params.task.init_checkpoint:
+  init_checkpoint = getattr(params.task, 'init_checkpoint', None)
+  if trains and step and init_checkpoint:
     print(
-      f'task.init_checkpoint={params.task.init_checkpoint} is not read: the '
+      f'task.init_checkpoint={init_checkpoint} is not read: the '
       'run has a checkpoint of its own.'
     )
 
