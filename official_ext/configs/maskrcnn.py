@@ -89,7 +89,8 @@ def resnet9_maskrcnn(
     fc_dims: Units of the box head.
     proposals: Regions an image that the first stage proposes, at most.
     sampled_rois: Of these, those an image that the box head is trained on.
-    sampled_masks: Of these, those that the mask head is trained on.
+    sampled_masks: Of these, those that the mask head is trained on; at most as
+      many.
     mean_rgb: Mean of each channel, in 0 to 255.
     stddev_rgb: Standard deviation of each channel, in 0 to 255.
     weight_decay: Of kernels, as a term of the loss.

@@ -2,7 +2,7 @@
 
 import inspect
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import orbit
@@ -143,6 +143,12 @@ class Trainer(base_trainer.Trainer):
     finally:
       self._observer.loop_ends()
 
+  def eval_reduce(
+    self, state: Any = None, step_outputs: Mapping[str, Any] | None = None
+  ) -> Any:
+    """Returns what the task makes of a step's outputs and those before."""
+    return super().eval_reduce(state, _with_flat_counts(step_outputs or {}))
+
   def create_train_loop_fn(self) -> Callable[..., Any]:
     """Returns Garden's loop, or one that tells the observer of each step."""
     options = self._train_options
@@ -194,6 +200,22 @@ class Trainer(base_trainer.Trainer):
       return state
 
     return loop_fn
+
+
+def _with_flat_counts(step_outputs: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the outputs, objects counted in `[batch]`.
+
+  Garden's RetinaNet counts them in `[batch, 1]`, and its COCO metric takes an
+  int of a row of that, which NumPy 2.4 refuses.
+  """
+  outputs = dict(step_outputs)
+  if 'coco_metric' in outputs:
+    truths, predictions = outputs['coco_metric']
+    counts = tf.nest.map_structure(
+      lambda count: tf.reshape(count, [-1]), truths['num_detections']
+    )
+    outputs['coco_metric'] = truths | {'num_detections': counts}, predictions
+  return outputs
 
 
 def _has_accelerator() -> bool:
