@@ -194,7 +194,7 @@ class Trainer(base_trainer.Trainer):
           self._observer.step_ends()
           if stop is not None and stop.agree():
             break
-      except tf.errors.OutOfRangeError:
+      except (tf.errors.OutOfRangeError, StopIteration):  # Graph, or eager.
         if steps != -1:
           raise
       return state
