@@ -16,7 +16,7 @@ from official_ext.core.errors import UserError
 
 # ResNet9 ends here, at an output stride of 8.
 _LAST_LEVEL = 3
-# Where DeepLab v3+ and panoptic FPN take their fine features, at a stride of 4.
+# Where the fine features are taken, at a stride of 4.
 _FINE_LEVEL = 2
 _DECODERS = ('aspp', 'fpn')
 
@@ -109,9 +109,8 @@ def resnet9_segmentation(
     head.override(
       {
         'level': _FINE_LEVEL,
-        'feature_fusion': 'panoptic_fpn_fusion',
-        'decoder_min_level': _FINE_LEVEL,
-        'decoder_max_level': fpn_max_level,
+        # Garden's model factory hands no levels on to its panoptic fusion.
+        'feature_fusion': 'pyramid_fusion',
       }
     )
   model = semantic_segmentation.SemanticSegmentationModel(
