@@ -37,7 +37,7 @@ SMALL = {
     'dilation_rates = [1, 2]',
     'fpn_max_level = 4',
   ),
-  'resnet9_retinanet': ('filters = 16', 'num_convs = 1', 'max_level = 5'),
+  'resnet9_retinanet': ('filters = 16', 'num_convs = 1', 'max_level = 4'),
   'resnet9_maskrcnn': (
     'filters = 16',
     'max_level = 4',
