@@ -91,7 +91,7 @@ def test_a_batch_size_from_an_override_sets_the_steps(parse):
 
 def test_garden_experiments_run_on_what_is_there():
   gin_config.parse([], [])
-  params = experiment.parse(Flags(experiment='image_classification'))
+  params = experiment.parse(Flags(experiment='resnet_imagenet'))
   assert params.runtime.mixed_precision_dtype in ('float32', 'bfloat16')
   assert params.runtime.num_gpus == 0
   assert params.runtime.distribution_strategy == 'one_device'

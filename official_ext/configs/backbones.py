@@ -41,3 +41,21 @@ class Backbone(backbones.Backbone):
   """
 
   resnet9: ResNet9 = dataclasses.field(default_factory=ResNet9)
+
+
+def extend(config: hyperparams.Config) -> None:
+  """Lets every backbone of a config be `resnet9` too.
+
+  Args:
+    config: Any Garden config. Instances of Garden's one-of in it, at any depth,
+      are replaced by a `Backbone` of the same values; Garden's own classes stay
+      as they are.
+  """
+  for key, value in list(vars(config).items()):
+    if type(value) is backbones.Backbone:
+      fields = {
+        f.name: getattr(value, f.name) for f in dataclasses.fields(value)
+      }
+      setattr(config, key, Backbone(**fields))
+    elif isinstance(value, hyperparams.Config):
+      extend(value)

@@ -166,6 +166,8 @@ def resnet9_cifar10(
   average_interval: int = 1,
   label_smoothing: float = 0.0,
   mirror_evaluation: bool = False,
+  init_checkpoint: str = '',
+  freeze_backbone: bool = False,
   precision: str = 'auto',
   preprocess_on_device: bool = False,
   seed: int = 0,
@@ -234,6 +236,9 @@ def resnet9_cifar10(
     label_smoothing: Share of the label spread evenly over all classes.
     mirror_evaluation: Whether to report the test accuracy of the mean logits of
       an image and its mirror image too.
+    init_checkpoint: Run or checkpoint of another classifier, whose backbone
+      this one begins with; empty for random weights.
+    freeze_backbone: Whether the backbone keeps its weights.
     precision: 'float32', 'bfloat16', 'float16', or 'auto' for the fastest that
       the device computes natively.
     preprocess_on_device: Whether images are augmented and normalised on the
@@ -308,6 +313,9 @@ def resnet9_cifar10(
       preprocess_on_device=preprocess_on_device,
     ),
     evaluation=Evaluation(mirror=mirror_evaluation),
+    init_checkpoint=init_checkpoint or None,
+    init_checkpoint_modules='backbone' if init_checkpoint else 'all',
+    freeze_backbone=freeze_backbone,
   )
   optimizer = optimization.OptimizerConfig(
     type='sgd_coupled_decay',

@@ -37,7 +37,9 @@ def checked(function: _Function) -> _Function:
   return typing.cast(_Function, wrapper)
 
 
-def check_types(config: hyperparams.Config, place: str = '') -> None:
+def check_types(
+  config: hyperparams.Config, place: str = '', made: Any = None
+) -> None:
   """Raises where a value is not of its field's type.
 
   Garden assigns whatever YAML or gin gives it, and YAML has surprises: `off` is
@@ -46,18 +48,23 @@ def check_types(config: hyperparams.Config, place: str = '') -> None:
   Args:
     config: Any Garden config.
     place: Dotted path of `config`, with a dot at its end.
+    made: The config as its experiment made it. What is as it was passes:
+      Garden declares some fields as `str` and leaves them None.
 
   Raises:
     UserError: At the first such value.
   """
   hints = type(config)._get_annotations()
   for key, value in list(vars(config).items()):
+    before = getattr(made, key, None)
     if isinstance(value, hyperparams.Config):
-      check_types(value, f'{place}{key}.')
+      check_types(value, f'{place}{key}.', before)
       _check_choice(value, f'{place}{key}.')
     elif _is_list_of_configs(value):
       for index, item in enumerate(value):
         check_types(item, f'{place}{key}[{index}].')
+    elif made is not None and value == before:
+      continue
     elif key in hints and not _fits(value, hints[key]):
       raise UserError(
         f'{place}{key}={value!r} is {_name(type(value))}, but must be '

@@ -38,6 +38,10 @@ USED_DATA_FIELDS = frozenset(
 )
 
 
+# Its feature maps are halved three times.
+RESNET9_LAST_LEVEL = 3
+
+
 def check(params: cfg.ExperimentConfig, num_replicas: int) -> None:
   """Raises where a value of an image classification experiment cannot work.
 
@@ -62,6 +66,56 @@ def check(params: cfg.ExperimentConfig, num_replicas: int) -> None:
   _check_patterns(params.trainer.optimizer_config.optimizer)
   _check_norm(params, num_replicas)
   _check_best_metric(params)
+
+
+def check_other_task(params: cfg.ExperimentConfig) -> None:
+  """Raises where a value cannot work, in an experiment of any other task.
+
+  Args:
+    params: A config whose types `check_types` has checked.
+
+  Raises:
+    UserError: At the first such value.
+  """
+  check_trainer(params.trainer)
+  _check_levels(getattr(params.task, 'model', None))
+  _check_init_checkpoint(getattr(params.task, 'init_checkpoint', None))
+  optimizer = params.trainer.optimizer_config
+  for place, config in (
+    ('optimizer', getattr(optimizer, 'optimizer', None)),
+    ('learning_rate', getattr(optimizer, 'learning_rate', None)),
+  ):
+    if config is None or config.type is None:
+      raise UserError(
+        f'trainer.optimizer_config.{place}.type=None must be chosen; '
+        'the experiment leaves it open.'
+      )
+  for data in ('train_data', 'validation_data'):
+    batch_size = getattr(params.task, data).global_batch_size
+    if batch_size < 1:
+      raise UserError(
+        f'task.{data}.global_batch_size={batch_size} must be at least 1.'
+      )
+
+
+def _check_levels(model: Any) -> None:
+  """Raises where a decoder begins beyond the last level of ResNet9."""
+  backbone = getattr(model, 'backbone', None)
+  if getattr(backbone, 'type', None) != 'resnet9':
+    return
+  decoder = getattr(model, 'decoder', None)
+  kind = getattr(decoder, 'type', None)
+  place, level = {
+    'aspp': lambda: ('decoder.aspp.level', decoder.aspp.level),
+    'fpn': lambda: ('min_level', model.min_level),
+    'nasfpn': lambda: ('min_level', model.min_level),
+    'identity': lambda: ('head.level', getattr(model.head, 'level', 0)),
+  }.get(kind, lambda: ('', 0))()
+  if isinstance(level, int) and level > RESNET9_LAST_LEVEL:
+    raise UserError(
+      f'task.model.{place}={level} does not exist in resnet9, which ends at '
+      f'level {RESNET9_LAST_LEVEL}, a stride of 8; use at most that.'
+    )
 
 
 def check_trainer(trainer: cfg.TrainerConfig) -> None:

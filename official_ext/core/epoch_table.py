@@ -3,8 +3,11 @@
 import json
 import pathlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+import numpy as np
+import tf_keras
 
 from official_ext.core import checkpoints
 from official_ext.core.errors import UserError
@@ -23,6 +26,9 @@ _COLUMNS = {
   'test_loss': ('test loss', 10, 4),
   'test_accuracy': ('test acc', 9, 4),
   'test_accuracy_mirror': ('mirror', 8, 4),
+  'test_mean_iou': ('test IoU', 9, 4),
+  'test_box_ap': ('box AP', 8, 4),
+  'test_mask_ap': ('mask AP', 8, 4),
   'train_seconds': ('seconds', 8, 1),
   'total_train_seconds': ('total', 8, 1),
 }
@@ -31,11 +37,20 @@ _COLUMNS = {
 _TRAIN_KEYS = {
   'learning_rate': 'learning_rate',
   'train_loss': 'training_loss',
-  'train_accuracy': 'accuracy',
 }
-_TEST_KEYS = {'test_loss': 'validation_loss', 'test_accuracy': 'accuracy'}
+_TEST_KEYS = {'test_loss': 'validation_loss'}
 # A column only where the task has the metric.
-_OPTIONAL_TEST_KEYS = {'test_accuracy_mirror': 'accuracy_mirror'}
+_OPTIONAL_TRAIN_KEYS = {'train_accuracy': 'accuracy'}
+_OPTIONAL_TEST_KEYS = {
+  'test_accuracy': 'accuracy',
+  'test_accuracy_mirror': 'accuracy_mirror',
+}
+# Where a task without accuracy reports one of these.
+_OTHER_TEST_KEYS = {
+  'test_mean_iou': 'mean_iou',
+  'test_box_ap': 'AP',
+  'test_mask_ap': 'mask_AP',
+}
 
 
 # Without them a run cannot be gone on with.
@@ -49,8 +64,9 @@ class EpochTable:
   mean cross entropy and accuracy (0 to 1) in training (with augmentation, while
   the weights change) and on the test set, and seconds. The total counts
   training only, as in cifar10-fast. Where the task evaluates mirror images too,
-  the accuracy with them stands beside the one without. Rows are appended to
-  `epochs.jsonl`.
+  the accuracy with them stands beside the one without. A task without accuracy
+  has its loss and the measure it goes by in the table, and every number that it
+  reports in the rows' `test_metrics`. Rows are appended to `epochs.jsonl`.
   """
 
   def __init__(
@@ -73,12 +89,17 @@ class EpochTable:
     self._progress = progress
     self._evaluates = evaluates
     self._out = sys.stdout
-    metrics = trainer.validation_metrics if evaluates else []
-    self._test_keys = _TEST_KEYS | {
-      key: name
-      for key, name in _OPTIONAL_TEST_KEYS.items()
-      if any(metric.name == name for metric in metrics)
-    }
+    train_metrics = getattr(trainer, 'train_metrics', None)
+    test_metrics = trainer.validation_metrics if evaluates else []
+    self._train_keys = _TRAIN_KEYS | _existing(
+      _OPTIONAL_TRAIN_KEYS,
+      test_metrics if train_metrics is None else train_metrics,
+    )
+    self._test_keys = _TEST_KEYS | _existing(
+      _OPTIONAL_TEST_KEYS, test_metrics or train_metrics or []
+    )
+    self._has_accuracy = 'test_accuracy' in self._test_keys
+    self._head_said = False
     self._train_logs: Mapping[str, Any] = {}
     self.rows: list[dict[str, Any]] = []
 
@@ -93,17 +114,11 @@ class EpochTable:
       new = self._path.with_suffix('.new')
       new.write_text(''.join(map(_json_line, self.rows)))
       new.replace(self._path)
-    self._say(
-      _line(
-        {
-          key: title
-          for key, (title, _, _) in _COLUMNS.items()
-          if key in self._test_keys or key not in _OPTIONAL_TEST_KEYS
-        }
-      )
-    )
+    if self._has_accuracy:
+      keys = self._train_keys | self._test_keys
+      self._say_head(key for key in _COLUMNS if key in keys or _is_common(key))
     for row in self.rows:
-      self._say(_line(row))
+      self._say_row(row)
 
   def train_action(self, logs: Mapping[str, Any]) -> None:
     """Keeps what the trainer has logged since the epoch's start."""
@@ -122,8 +137,9 @@ class EpochTable:
     row = {
       'epoch': step / self._trainer.config.trainer.validation_interval,
       'step': step,
-      **_numbers(self._train_logs, _TRAIN_KEYS),
+      **_numbers(self._train_logs, self._train_keys),
       **_numbers(logs, self._test_keys),
+      **self._other_numbers(logs),
       'train_seconds': seconds,
       'total_train_seconds': total + seconds,
       'test_seconds': self._progress.take_seconds('test'),
@@ -135,7 +151,28 @@ class EpochTable:
         self._path.open('a') as file,
       ):
         file.write(_json_line(row))
+    self._say_row(row)
+
+  def _other_numbers(self, logs: Mapping[str, Any]) -> dict[str, Any]:
+    """Takes what a task without accuracy reports; images are left out."""
+    if self._has_accuracy or not logs:
+      return {}
+    found = {key: n for key, n in _OTHER_TEST_KEYS.items() if n in logs}
+    numbers = {
+      name: float(value)
+      for name, value in logs.items()
+      if np.ndim(value) == 0 and name != 'validation_loss'
+    }
+    return {**_numbers(logs, found), 'test_metrics': numbers}
+
+  def _say_row(self, row: Mapping[str, Any]) -> None:
+    if not self._head_said:  # Only the logs tell what the task measures.
+      self._say_head(row)
     self._say(_line(row))
+
+  def _say_head(self, keys: Iterable[str]) -> None:
+    self._head_said = True
+    self._say(_line({k: _COLUMNS[k][0] for k in keys if k in _COLUMNS}))
 
   def _say(self, line: str) -> None:
     print(line, file=self._out, flush=True)
@@ -175,6 +212,20 @@ def _row(line: bytes, place: str) -> dict[str, Any]:
 
 def _json_line(row: Mapping[str, Any]) -> str:
   return json.dumps(row) + '\n'
+
+
+def _existing(
+  keys: Mapping[str, str], metrics: Iterable[tf_keras.metrics.Metric]
+) -> dict[str, str]:
+  """Returns those of the keys whose metric is there."""
+  names = {metric.name for metric in metrics}
+  return {key: name for key, name in keys.items() if name in names}
+
+
+def _is_common(key: str) -> bool:
+  """Whether every task has the column."""
+  optional = (_OPTIONAL_TRAIN_KEYS, _OPTIONAL_TEST_KEYS, _OTHER_TEST_KEYS)
+  return not any(key in keys for keys in optional)
 
 
 def _numbers(

@@ -13,6 +13,7 @@ from official.modeling.hyperparams import params_dict
 
 from official_ext import registry_imports  # noqa: F401
 from official_ext.configs import (
+  backbones,
   common,
   image_classification,
   type_checks,
@@ -60,8 +61,21 @@ class ExperimentParser(train_utils.ExperimentParser):
       open_fields = {'num_gpus': -1, 'distribution_strategy': 'auto'}
       runtime = params.runtime.as_dict() | open_fields
       params.runtime = common.RuntimeConfig(runtime)
-    # `core.stopping` hears signals; Garden's own action would hide them.
+    # `core.stopping` hears signals; Garden's own action would hide them, and
+    # its loop of many steps in one would not heed them.
     params.trainer.preemption_on_demand_checkpoint = False
+    params.trainer.train_tf_while_loop = False
+    backbones.extend(params)
+    return params
+
+  def parse_gin(self, params: cfg.ExperimentConfig) -> cfg.ExperimentConfig:
+    """Overrides `params` with what gin binds for any experiment.
+
+    Garden's own experiments take no arguments from gin.
+    """
+    override = gin_config.any_experiment()
+    if override:
+      _override(params, yaml.safe_dump(override), f'gin: {gin_config.ANY}')
     return params
 
   def parse_config_file(
@@ -107,16 +121,19 @@ def parse(flags_obj: Any) -> cfg.ExperimentConfig:
   parser = ExperimentParser(flags_obj)
   made = parser.base_experiment()
   params = copy.deepcopy(made)
+  params = parser.parse_gin(params)
   params = parser.parse_config_file(params)
   params = parser.parse_runtime(params)
   params = parser.parse_data_service(params)
   params = parser.parse_params_override(params)
-  type_checks.check_types(params)
+  type_checks.check_types(params, made=made)
   devices.resolve(params.runtime)
   if isinstance(params.task, image_classification.ImageClassificationTask):
     validation.check(params, devices.count_replicas(params.runtime))
     chosen = parser.trainer_keys | _changed(params.trainer, made.trainer)
     _fit_to_data(params, chosen)
+  else:
+    validation.check_other_task(params)
   try:
     params.validate()
   except KeyError as error:

@@ -5,7 +5,8 @@ import importlib.util  # noqa: F401  gin looks files up with it, unimported.
 import inspect
 import pathlib
 import tokenize
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import gin
 from absl import logging
@@ -16,6 +17,38 @@ _PACKAGE = pathlib.Path(__file__).resolve().parents[1]
 # gin tries the working directory first, then these: the wheel carries the gin
 # files inside the package, a checkout beside it.
 _SEARCH_PATHS = (_PACKAGE, _PACKAGE.parent)
+
+
+# What gin calls the overrides of an experiment that has no arguments.
+ANY = 'any_experiment.overrides'
+
+
+@gin.configurable
+def any_experiment(overrides: Mapping[str, Any] | None = None) -> dict:
+  """Returns what gin overrides in whichever experiment runs.
+
+  Args:
+    overrides: Values by their dotted place, as in
+      `{'task.model.backbone.type': 'resnet9'}`.
+
+  Returns:
+    The same as nested dicts.
+
+  Raises:
+    UserError: If two places contradict each other.
+  """
+  nested: dict[str, Any] = {}
+  for place, value in (overrides or {}).items():
+    *parents, last = place.split('.')
+    inner = nested
+    for key in parents:
+      inner = inner.setdefault(key, {})
+      if not isinstance(inner, dict):
+        raise UserError(
+          f"gin: {ANY} sets '{place}' inside of a value; leave one out."
+        )
+    inner[last] = value
+  return nested
 
 
 def parse(files: Sequence[str], bindings: Sequence[str]) -> None:

@@ -7,13 +7,20 @@ import os
 import pathlib
 import sys
 import tempfile
+from typing import Any
 
 import tensorflow as tf
 from official.core import config_definitions as cfg
 from official.core import task_factory, train_lib, train_utils
 
 from official_ext.configs import image_classification
-from official_ext.core import checkpoints, devices, epoch_table, run_dir
+from official_ext.core import (
+  checkpoints,
+  devices,
+  epoch_table,
+  run_dir,
+  transfer,
+)
 from official_ext.core import cluster as clusters
 from official_ext.core.cluster import Cluster
 from official_ext.core.controller import Controller
@@ -90,6 +97,8 @@ def _run_in(
         params, mode, model_dir, strategy, progress, stop
       )
       step = checkpoints.restore(trainer.checkpoint, model_dir, repair=trains)
+      if trains and not step:
+        transfer.check(params.task, trainer.model)
       if mode == 'eval' and not step:
         raise UserError(
           f'--model_dir={model_dir} holds no checkpoint to evaluate; name the '
@@ -113,6 +122,7 @@ def _run_in(
     except Stopped as stopped:
       text = f'{stopped} {_how_to_go_on(stop, cluster, model_dir)}'
       raise Stopped(text, stopped.signal) from None
+  _say_metrics(table.rows)
   if trains:
     _say_result(table.rows, model_dir)
 
@@ -299,25 +309,37 @@ def _say_where(
     print(f'Going on in {model_dir} from step {step:,} of {last:,}.')
   else:
     print(f'Training to step {last:,} in {model_dir}.')
-  if trains and step and params.task.init_checkpoint:
+  init_checkpoint = getattr(params.task, 'init_checkpoint', None)
+  if trains and step and init_checkpoint:
     print(
-      f'task.init_checkpoint={params.task.init_checkpoint} is not read: the '
+      f'task.init_checkpoint={init_checkpoint} is not read: the '
       'run has a checkpoint of its own.'
     )
 
 
-def _say_result(rows: list[dict[str, float]], model_dir: str) -> None:
+def _say_metrics(rows: list[dict[str, Any]]) -> None:
+  """Says all that a task without accuracy reports, at the end."""
+  metrics = rows[-1].get('test_metrics') if rows else None
+  if not metrics:
+    return
+  print(f'At step {rows[-1]["step"]:,}, of the test data:')
+  for name, value in metrics.items():
+    print(f'  {name} {value:.4f}')
+
+
+def _say_result(rows: list[dict[str, Any]], model_dir: str) -> None:
   """Says what came out, where everything lies, and what to do next."""
   if not rows:
     return
   last = rows[-1]
-  if last['test_accuracy'] is not None:
+  if last.get('test_accuracy') is not None:
     print(
       f'Test accuracy {last["test_accuracy"]:.2%} after '
       f'{last["total_train_seconds"]:.1f} s of training.'
     )
   best = os.path.join(model_dir, 'best')
-  there = f', the best checkpoint in {best}' if os.listdir(best) else ''
+  has_best = os.path.isdir(best) and os.listdir(best)
+  there = f', the best checkpoint in {best}' if has_best else ''
   print(
     f'Checkpoints, params.yaml and {epoch_table.FILE_NAME} are in {model_dir}'
     f'{there}.'

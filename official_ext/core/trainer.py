@@ -1,7 +1,8 @@
 """Garden's trainer, able to stop after any step and to go on from it."""
 
+import inspect
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import orbit
@@ -79,7 +80,7 @@ class Trainer(base_trainer.Trainer):
   def train(self, num_steps: tf.Tensor) -> orbit.runner.Output:
     """Trains for `num_steps` steps from the global step on."""
     step = self.global_step.numpy()
-    if step != self._next_input_step:
+    if step != self._next_input_step and self._starts_anywhere():
       self.train_dataset = self.distribute_dataset(
         self.task.build_inputs, self.config.task.train_data, start_step=step
       )
@@ -89,6 +90,10 @@ class Trainer(base_trainer.Trainer):
     finally:
       self._observer.loop_ends()
       self._next_input_step = self.global_step.numpy()
+
+  def _starts_anywhere(self) -> bool:
+    """Whether the task's input can begin at a step; Garden's own shuffles."""
+    return 'start_step' in inspect.signature(self.task.build_inputs).parameters
 
   def ends_epoch(self) -> bool:
     """Whether the step that was last is one to report and to evaluate at."""
@@ -138,6 +143,12 @@ class Trainer(base_trainer.Trainer):
     finally:
       self._observer.loop_ends()
 
+  def eval_reduce(
+    self, state: Any = None, step_outputs: Mapping[str, Any] | None = None
+  ) -> Any:
+    """Returns what the task makes of a step's outputs and those before."""
+    return super().eval_reduce(state, _with_flat_counts(step_outputs or {}))
+
   def create_train_loop_fn(self) -> Callable[..., Any]:
     """Returns Garden's loop, or one that tells the observer of each step."""
     options = self._train_options
@@ -183,12 +194,28 @@ class Trainer(base_trainer.Trainer):
           self._observer.step_ends()
           if stop is not None and stop.agree():
             break
-      except tf.errors.OutOfRangeError:
+      except (tf.errors.OutOfRangeError, StopIteration):  # Graph, or eager.
         if steps != -1:
           raise
       return state
 
     return loop_fn
+
+
+def _with_flat_counts(step_outputs: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the outputs, objects counted in `[batch]`.
+
+  Garden's RetinaNet counts them in `[batch, 1]`, and its COCO metric takes an
+  int of a row of that, which NumPy 2.4 refuses.
+  """
+  outputs = dict(step_outputs)
+  if 'coco_metric' in outputs:
+    truths, predictions = outputs['coco_metric']
+    counts = tf.nest.map_structure(
+      lambda count: tf.reshape(count, [-1]), truths['num_detections']
+    )
+    outputs['coco_metric'] = truths | {'num_detections': counts}, predictions
+  return outputs
 
 
 def _has_accelerator() -> bool:

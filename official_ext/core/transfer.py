@@ -1,0 +1,197 @@
+"""Whether a checkpoint's backbone fits the model that is to begin with it."""
+
+import os
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+import yaml
+from official.core import config_definitions as cfg
+from official.vision.ops import preprocess_ops
+from tensorflow.core.protobuf import trackable_object_graph_pb2
+
+from official_ext.core import safe_yaml
+from official_ext.core.errors import UserError
+
+# Settings that change what the same weights compute, by their place in a model.
+_SETTINGS = (
+  'backbone.resnet9.first_layer',
+  'backbone.resnet9.pool_before_norm',
+  'backbone.resnet9.norm_scale',
+  'norm_activation.activation',
+  'norm_activation.norm_epsilon',
+)
+_CHECKPOINT_GRAPH = '_CHECKPOINTABLE_OBJECT_GRAPH'
+_MISSING = object()
+
+
+def check(task: cfg.TaskConfig, model: tf_keras.Model) -> None:
+  """Raises where `task.init_checkpoint` does not fit the model's backbone.
+
+  Garden would stop in a trace at some of it, and pass over the rest: weights
+  that the checkpoint alone has, and settings that are no weights. What the run
+  of the checkpoint was trained with is read from its `params.yaml`, if that is
+  there.
+
+  Args:
+    task: A task that begins with a checkpoint's backbone; any other passes.
+    model: Its model.
+
+  Raises:
+    UserError: At the first setting, or else weight, that does not fit.
+  """
+  path = getattr(task, 'init_checkpoint', None)
+  if not path or 'backbone' not in task.init_checkpoint_modules:
+    return
+  place = f"task.init_checkpoint='{path}'"
+  file = tf.train.latest_checkpoint(path) if tf.io.gfile.isdir(path) else path
+  trained = _trained_task(file)
+  _check_backbone_type(place, trained, task)
+  _check_settings(place, trained, task)
+  _check_normalization(place, trained, task)
+  _check_weights(place, file, model)
+
+
+def _trained_task(file: str) -> Mapping[str, Any]:
+  """Returns the task of the run that wrote the file; nothing if unknown."""
+  folder = pathlib.Path(os.path.abspath(file)).parent
+  for candidate in (folder, folder.parent):  # `best` lies in a run's folder.
+    params = candidate / 'params.yaml'
+    if not params.is_file():
+      continue
+    try:
+      content = safe_yaml.load(params.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+      return {}
+    task = content.get('task') if isinstance(content, dict) else None
+    return task if isinstance(task, dict) else {}
+  return {}
+
+
+def _look_up(config: Any, place: str) -> Any:
+  """Returns the value at a dotted place of nested dicts, or `_MISSING`."""
+  for key in place.split('.'):
+    if not isinstance(config, Mapping) or key not in config:
+      return _MISSING
+    config = config[key]
+  return config
+
+
+def _check_backbone_type(
+  place: str, trained: Mapping[str, Any], task: cfg.TaskConfig
+) -> None:
+  theirs = _look_up(trained, 'model.backbone.type')
+  ours = task.model.backbone.type
+  if theirs not in (_MISSING, ours):
+    raise UserError(
+      f"{place} was trained with task.model.backbone.type='{theirs}', but here "
+      f"it is '{ours}'; use the same."
+    )
+
+
+def _check_settings(
+  place: str, trained: Mapping[str, Any], task: cfg.TaskConfig
+) -> None:
+  model = task.model.as_dict()
+  for key in _SETTINGS:
+    theirs, ours = _look_up(trained, f'model.{key}'), _look_up(model, key)
+    if _MISSING not in (theirs, ours) and theirs != ours:
+      raise UserError(
+        f'{place} was trained with task.model.{key}={theirs!r}, but here it is '
+        f'{ours!r}; use the same.'
+      )
+
+
+def _check_normalization(
+  place: str, trained: Mapping[str, Any], task: cfg.TaskConfig
+) -> None:
+  theirs, ours = _normalization(trained), _normalization(task.as_dict())
+  for (key, value), (name, own) in zip(theirs, ours, strict=False):
+    if not _close(value, own):
+      raise UserError(
+        f'{place} was trained with {key}={list(value)}, but here {name}='
+        f'{[round(number, 3) for number in own]}; use the same numbers.'
+      )
+
+
+def _normalization(
+  task: Mapping[str, Any],
+) -> list[tuple[str, Sequence[float]]]:
+  """Returns place and value of mean and deviation; nothing if not known."""
+  if not task:
+    return []
+  for mean, stddev in (
+    ('normalization.mean_rgb', 'normalization.stddev_rgb'),
+    ('train_data.mean_rgb', 'train_data.stddev_rgb'),
+    ('train_data.image_feature.mean', 'train_data.image_feature.stddev'),
+  ):
+    if _look_up(task, mean) is not _MISSING:
+      return [(f'task.{key}', _look_up(task, key)) for key in (mean, stddev)]
+  return [
+    ("the mean of Garden's parser", preprocess_ops.MEAN_RGB),
+    ("the deviation of Garden's parser", preprocess_ops.STDDEV_RGB),
+  ]
+
+
+def _close(a: Sequence[float], b: Sequence[float]) -> bool:
+  return len(a) == len(b) and all(
+    abs(x - y) < 0.01 for x, y in zip(a, b, strict=True)
+  )
+
+
+def _check_weights(place: str, file: str, model: tf_keras.Model) -> None:
+  """Compares the weights as TensorFlow is going to match them, by the graph."""
+  reader = tf.train.load_checkpoint(file)
+  shapes = reader.get_variable_to_shape_map()
+  graph = trackable_object_graph_pb2.TrackableObjectGraph()
+  graph.ParseFromString(reader.get_tensor(_CHECKPOINT_GRAPH))
+  root = {c.local_name: c.node_id for c in graph.nodes[0].children}
+  if 'backbone' not in root:
+    raise UserError(
+      f'{place} has no backbone; name a run or checkpoint of a classifier.'
+    )
+  theirs = dict(_saved(graph, root['backbone'], ''))
+  for name, variable in _variables(model.backbone, ''):
+    key = theirs.pop(name, None)
+    if key is None:
+      raise UserError(f'{place} lacks {variable.name}; {_MEND}')
+    if list(variable.shape) != shapes[key]:
+      raise UserError(
+        f'{place} has {variable.name} of {shapes[key]}, but here it is of '
+        f'{variable.shape.as_list()}; {_MEND}'
+      )
+  if theirs:
+    name = sorted(theirs)[0].replace('layer_with_weights-', 'layer ')
+    raise UserError(
+      f'{place} has {name} in its backbone, which has no place here; {_MEND}'
+    )
+
+
+_MEND = 'use the task.model.backbone that it was trained with.'
+
+
+def _saved(graph: Any, node_id: int, prefix: str) -> Iterator[tuple[str, str]]:
+  """Yields path and checkpoint key of each weight below a saved layer."""
+  node = graph.nodes[node_id]
+  for attribute in node.attributes:
+    if attribute.name == 'VARIABLE_VALUE':
+      yield prefix, attribute.checkpoint_key
+  for child in node.children:
+    if not prefix and not child.local_name.startswith('layer_with_weights-'):
+      continue
+    path = f'{prefix}/{child.local_name}' if prefix else child.local_name
+    yield from _saved(graph, child.node_id, path)
+
+
+def _variables(root: Any, prefix: str) -> Iterator[tuple[str, tf.Variable]]:
+  """Yields path and weight of each layer, as `_saved` names them."""
+  for name, child in tf.train.TrackableView.children(root).items():
+    if not prefix and not name.startswith('layer_with_weights-'):
+      continue
+    path = f'{prefix}/{name}' if prefix else name
+    if isinstance(child, tf.Variable):
+      yield path, child
+    else:
+      yield from _variables(child, path)

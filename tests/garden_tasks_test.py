@@ -1,0 +1,374 @@
+"""Garden's own tasks with ResNet9, from records to the end of a run."""
+
+import json
+import types
+
+import commands
+import garden_records
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+from experiment_test import Flags
+from official.core import task_factory
+from official.vision.configs import backbones as garden_backbones
+from official.vision.ops import preprocess_ops
+
+from official_ext.core import experiment, gin_config, train_lib
+from official_ext.core.errors import UserError
+from official_ext.tasks.input_normalization import renormalize
+
+CHANNELS = [8, 16, 16, 32]
+RUN = (
+  'train_steps = 2',
+  'validation_interval = 1',
+  'warmup_steps = 0',
+  'batch_size = 4',
+  'eval_batch_size = 4',
+  'num_classes = 3',
+  'input_size = 32',
+  f'channels = {CHANNELS}',
+  "precision = 'float32'",
+)
+SMALL = {
+  'resnet9_garden_classification': ('random_crop = False',),
+  'resnet9_segmentation': (
+    'decoder_filters = 16',
+    'dilation_rates = [1, 2]',
+    'fpn_max_level = 4',
+  ),
+  'resnet9_retinanet': ('filters = 16', 'num_convs = 1', 'max_level = 4'),
+  'resnet9_maskrcnn': (
+    'filters = 16',
+    'max_level = 4',
+    'fc_dims = 32',
+    'proposals = 16',
+    'sampled_rois = 8',
+    'sampled_masks = 8',
+    'num_test_images = 6',
+  ),
+}
+
+
+@pytest.fixture(scope='module')
+def records(tmp_path_factory):
+  """Training and test files, 64 and 6 pictures."""
+  folder = tmp_path_factory.mktemp('records')
+  return types.SimpleNamespace(
+    train=garden_records.write(folder / 'train', range(64)),
+    test=garden_records.write(folder / 'test', range(1000, 1006)),
+  )
+
+
+def config(name, records, bindings=(), override=''):
+  """Returns the shipped experiment, made small."""
+  lines = (
+    f"train_path = '{records.train}'",
+    f"test_path = '{records.test}'",
+    *(*RUN, *SMALL[name], *bindings),
+  )
+  gin_config.parse([f'gin/{name}.gin'], [f'{name}.{line}' for line in lines])
+  return experiment.parse(Flags(experiment=name, params_override=override))
+
+
+def set_up(params):
+  """Returns the task, its model and a batch for training."""
+  tf_keras.utils.set_random_seed(0)
+  task = task_factory.get_task(params.task)
+  model = task.build_model()
+  return task, model, next(iter(task.build_inputs(params.task.train_data)))
+
+
+class Recorder(tf_keras.optimizers.legacy.SGD):
+  """Keeps the gradients that a task's own training step applies."""
+
+  def apply_gradients(self, pairs, *args, **kwargs):
+    self.pairs = list(pairs)
+    return super().apply_gradients(self.pairs, *args, **kwargs)
+
+
+def fixed_batch_losses(task, model, batch, optimizer, steps):
+  step = tf.function(task.train_step)
+  return [float(step(batch, model, optimizer)[task.loss]) for _ in range(steps)]
+
+
+def read_rows(folder):
+  text = (folder / 'epochs.jsonl').read_text()
+  return [json.loads(row) for row in text.splitlines()]
+
+
+def assert_trains(name, records, tmp_path):
+  """Two steps, an evaluation after each; returns the rows."""
+  # To trace detectors takes far longer than two steps without.
+  eager = 'trainer.train_tf_function=false,trainer.eval_tf_function=false'
+  params = config(name, records, override=eager)
+  train_lib.run(params, 'train_and_eval', str(tmp_path))
+  rows = read_rows(tmp_path)
+  assert [row['step'] for row in rows] == [1, 2]
+  assert all(np.isfinite(row['train_loss']) for row in rows)
+  return rows
+
+
+def assert_every_backbone_weight_has_a_gradient(task, model, batch):
+  optimizer = Recorder(0.0)
+  task.train_step(batch, model, optimizer)
+  gradients = {v.ref(): g for g, v in optimizer.pairs}
+  assert len(model.backbone.trainable_variables) == 24
+  for variable in model.backbone.trainable_variables:
+    gradient = gradients[variable.ref()]
+    assert gradient is not None, variable.name
+    assert np.isfinite(gradient).all(), variable.name
+    assert np.any(gradient), variable.name
+
+
+def test_retinanet_runs(records, tmp_path):
+  rows = assert_trains('resnet9_retinanet', records, tmp_path)
+  assert np.isfinite(rows[-1]['test_loss'])
+  assert -1 <= rows[-1]['test_box_ap'] <= 1
+
+
+def test_maskrcnn_runs(records, tmp_path):
+  rows = assert_trains('resnet9_maskrcnn', records, tmp_path)
+  assert rows[-1]['test_loss'] is None  # Garden computes none.
+  assert rows[-1].keys() >= {'test_box_ap', 'test_mask_ap'}
+
+
+@pytest.mark.parametrize(
+  ('name', 'bindings'),
+  [
+    ('resnet9_garden_classification', ()),
+    ('resnet9_segmentation', ()),
+    ('resnet9_segmentation', ("decoder = 'fpn'",)),
+    ('resnet9_retinanet', ()),
+    ('resnet9_maskrcnn', ()),
+  ],
+)
+def test_every_backbone_weight_has_a_gradient(records, name, bindings):
+  task, model, batch = set_up(config(name, records, bindings))
+  assert_every_backbone_weight_has_a_gradient(task, model, batch)
+
+
+def learned(name, records, tmp_path, *bindings):
+  """Trains for 60 steps, evaluates at 30 and 60, and returns the rows."""
+  lines = (
+    'train_steps = 60',
+    'validation_interval = 30',
+    'batch_size = 16',
+    'warmup_steps = 5',
+    'learning_rate = 0.1',
+    *bindings,
+  )
+  params = config(name, records, lines)
+  train_lib.run(params, 'train_and_eval', str(tmp_path))
+  rows = read_rows(tmp_path)
+  assert [row['step'] for row in rows] == [30, 60]
+  for row in rows:
+    assert np.isfinite([row['train_loss'], row['test_loss']]).all()
+  return rows
+
+
+def test_the_classifier_learns_rectangles_from_discs(records, tmp_path, capsys):
+  rows = learned('resnet9_garden_classification', records, tmp_path)
+  assert rows[-1]['train_loss'] < 0.5
+  assert rows[-1]['test_accuracy'] == 1
+  assert 'Test accuracy 100.00%' in capsys.readouterr().out
+
+
+def test_the_segmentation_finds_the_figures(records, tmp_path, capsys):
+  scale = ('scale_min = 1.0', 'scale_max = 1.0')
+  rows = learned('resnet9_segmentation', records, tmp_path, *scale)
+  # Background alone would give a third of its share, less than 0.3.
+  assert rows[-1]['test_mean_iou'] > 0.8
+  assert 'test_accuracy' not in rows[-1]
+  metrics = rows[-1]['test_metrics']
+  assert metrics.keys() == {'iou/0', 'iou/1', 'iou/2', 'mean_iou'}
+  assert metrics['mean_iou'] == pytest.approx(rows[-1]['test_mean_iou'])
+  out = capsys.readouterr().out
+  assert 'epoch lr train loss test loss test IoU seconds total' in (
+    ' '.join(out.split())
+  )
+  assert f'mean_iou {metrics["mean_iou"]:.4f}' in out
+
+
+def test_the_loss_of_retinanet_on_a_batch_falls_by_half(records):
+  task, model, batch = set_up(config('resnet9_retinanet', records))
+  optimizer = tf_keras.optimizers.legacy.Adam(3e-3)
+  losses = fixed_batch_losses(task, model, batch, optimizer, 30)
+  assert losses[-1] < losses[0] / 2
+
+
+def test_input_is_normalised_by_the_tasks_own_numbers():
+  pixels = np.random.default_rng(0).uniform(0, 255, (2, 4, 4, 3))
+  mean, stddev = [125.31, 122.95, 113.87], [62.99, 62.09, 66.70]
+  garden = (pixels - preprocess_ops.MEAN_RGB) / preprocess_ops.STDDEV_RGB
+  ours = renormalize(tf.constant(garden, tf.float32), mean, stddev)
+  np.testing.assert_allclose(ours, (pixels - mean) / stddev, atol=1e-5)
+
+
+def test_images_reach_the_classifier_normalised(records):
+  params = config('resnet9_garden_classification', records)
+  task = task_factory.get_task(params.task)
+  images, _ = next(iter(task.build_inputs(params.task.validation_data)))
+  normalization = params.task.normalization
+  expected = [
+    (garden_records.draw(seed).image - np.array(normalization.mean_rgb))
+    / normalization.stddev_rgb
+    for seed in range(1000, 1004)
+  ]
+  np.testing.assert_allclose(images, expected, atol=1e-4)
+
+
+STOCK = {
+  'task.model.backbone.type': 'resnet9',
+  'task.model.backbone.resnet9.channels': CHANNELS,
+}
+
+
+def stock(name='image_classification', **flags):
+  gin_config.parse([], flags.pop('bindings', []))
+  common = (
+    'trainer.train_steps=1,trainer.optimizer_config.optimizer.type=sgd,'
+    'trainer.optimizer_config.learning_rate.type=constant,'
+    'task.train_data.global_batch_size=4,'
+    'task.validation_data.global_batch_size=4'
+  )
+  override = ','.join(filter(None, [common, flags.pop('override', '')]))
+  return experiment.parse(
+    Flags(experiment=name, params_override=override, **flags)
+  )
+
+
+def test_a_stock_experiment_takes_resnet9_from_each_place(tmp_path):
+  file = tmp_path / 'resnet9.yaml'
+  file.write_text(
+    'task: {model: {backbone: {type: resnet9, '
+    f'resnet9: {{channels: {CHANNELS}}}}}}}}}\n'
+  )
+  listed = ','.join(map(str, CHANNELS))
+  override = (
+    'task.model.backbone.type=resnet9,'
+    f'task.model.backbone.resnet9.channels=[{listed}]'
+  )
+  for params in (
+    stock(override=override),
+    stock(config_file=[str(file)]),
+    stock(bindings=[f'any_experiment.overrides = {STOCK}']),
+  ):
+    chosen = params.task.model.backbone
+    assert chosen.get().channels == CHANNELS
+    assert params.as_dict()['task']['model']['backbone']['type'] == 'resnet9'
+    model = params.task.model.replace(num_classes=3, input_size=[32, 32, 3])
+    built = task_factory.get_task(
+      params.task.replace(model=model)
+    ).build_model()
+    assert built.backbone.name.startswith('res_net9')
+  assert not hasattr(garden_backbones.Backbone(), 'resnet9')
+
+
+@pytest.mark.parametrize(
+  'name',
+  [
+    'retinanet_resnetfpn_coco',
+    'fasterrcnn_resnetfpn_coco',
+    'seg_deeplabv3_pascal',
+    'resnet_imagenet',
+  ],
+)
+def test_every_kind_of_experiment_takes_resnet9(name):
+  overrides = {
+    **STOCK,
+    'task.init_checkpoint': None,
+  }
+  if 'deeplab' in name:
+    overrides['task.model.decoder.aspp.level'] = 3
+  bindings = [f'any_experiment.overrides = {overrides}']
+  params = stock(name, bindings=bindings)
+  assert params.task.model.backbone.get().channels == CHANNELS
+
+
+@pytest.mark.parametrize(
+  ('name', 'override', 'message'),
+  [
+    (
+      'seg_deeplabv3_pascal',
+      'task.model.backbone.type=resnet9',
+      'decoder.aspp.level=4 does not exist in resnet9, which ends at level 3',
+    ),
+    (
+      'retinanet_resnetfpn_coco',
+      'task.model.backbone.type=resnet9,task.model.min_level=4',
+      'task.model.min_level=4 does not exist in resnet9',
+    ),
+    (
+      'image_classification',
+      'task.model.backbone.type=resnet7',
+      "backbone.type='resnet7' does not exist; .*resnet9",
+    ),
+    (
+      'image_classification',
+      'task.model.backbone.resnet9.chanels=[1]',
+      'did you mean task.model.backbone.resnet9.channels',
+    ),
+    (
+      'image_classification',
+      'trainer.optimizer_config.optimizer.type=null',
+      'optimizer_config.optimizer.type=None must be chosen',
+    ),
+  ],
+)
+def test_what_does_not_fit_is_said_in_one_line(name, override, message):
+  override += ',task.init_checkpoint=null'
+  with pytest.raises(UserError, match=message) as caught:
+    stock(name, override=override)
+  assert '\n' not in str(caught.value)
+
+
+def test_contradicting_places_in_gin_are_refused():
+  overrides = {'task.model': 1, 'task.model.backbone.type': 'resnet9'}
+  with pytest.raises(UserError, match=r"sets 'task\.model\.backbone\.type' in"):
+    stock(bindings=[f'any_experiment.overrides = {overrides}'])
+
+
+def test_a_wrong_decoder_is_refused(records):
+  with pytest.raises(UserError, match="decoder='x' must be one of aspp, fpn"):
+    config('resnet9_segmentation', records, ["decoder = 'x'"])
+
+
+def test_the_command_trains_and_goes_on_with_a_stock_experiment(
+  records, tmp_path, capsys
+):
+  overrides = {
+    **STOCK,
+    'task.model.num_classes': 2,
+    'task.model.input_size': [32, 32, 3],
+    'task.train_data.input_path': records.train,
+    'task.train_data.global_batch_size': 4,
+    'task.train_data.decode_jpeg_only': False,
+    'task.validation_data.input_path': records.test,
+    'task.validation_data.global_batch_size': 4,
+    'task.validation_data.decode_jpeg_only': False,
+    'task.evaluation.top_k': 2,
+    'trainer.train_steps': 2,
+    'trainer.steps_per_loop': 1,
+    'trainer.summary_interval': 1,
+    'trainer.validation_interval': 1,
+    'trainer.checkpoint_interval': 1,
+    'trainer.optimizer_config.optimizer.type': 'sgd',
+    'trainer.optimizer_config.learning_rate.type': 'constant',
+    'trainer.optimizer_config.learning_rate.constant.learning_rate': 0.01,
+  }
+  arguments = (
+    *('--experiment', 'image_classification', '--model_dir', tmp_path / 'run'),
+    *('--gin_params', f'any_experiment.overrides = {overrides}'),
+  )
+  result = commands.run('train', *arguments)
+  assert result.returncode == 0, result.stderr
+  assert 'Training to step 2' in result.stdout
+  assert 'Test accuracy' in result.stdout
+  params = stock(
+    bindings=[f'any_experiment.overrides = {overrides}'],
+    override='trainer.train_steps=3',
+  )
+  train_lib.run(params, 'train_and_eval', str(tmp_path / 'run'))
+  assert 'from step 2 of 3' in capsys.readouterr().out
+  assert [row['step'] for row in read_rows(tmp_path / 'run')] == [1, 2, 3]

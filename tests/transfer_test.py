@@ -1,0 +1,267 @@
+"""A classifier's backbone as the beginning of another run."""
+
+import json
+import pathlib
+
+import commands
+import garden_records
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+import yaml
+from experiment_test import Flags
+from garden_tasks_test import SMALL
+from official.core import task_factory
+from PIL import Image
+
+from official_ext.core import experiment, gin_config, train_lib, transfer
+from official_ext.core.errors import UserError
+
+# Those of the fixture `trained_run`.
+CHANNELS = [4, 8, 16, 16]
+NAMES = (
+  'resnet9_garden_classification',
+  'resnet9_segmentation',
+  'resnet9_retinanet',
+  'resnet9_maskrcnn',
+)
+
+
+def config(name, checkpoint, bindings=(), override=''):
+  lines = (
+    *SMALL[name],
+    'input_size = 32',
+    f'channels = {CHANNELS}',
+    "precision = 'float32'",
+    f"init_checkpoint = '{checkpoint}'",
+    *bindings,
+  )
+  gin_config.parse([f'gin/{name}.gin'], [f'{name}.{line}' for line in lines])
+  return experiment.parse(Flags(experiment=name, params_override=override))
+
+
+def set_up(params):
+  task = task_factory.get_task(params.task)
+  return task, task.build_model()
+
+
+@pytest.fixture(scope='module')
+def classifier(trained_run, shapes_dir):
+  """The model whose weights are those of the run."""
+  params = tiny.config(shapes_dir, [f'resnet9_cifar10.channels = {CHANNELS}'])
+  model = task_factory.get_task(params.task).build_model()
+  path = tf.train.latest_checkpoint(str(trained_run))
+  status = tf.train.Checkpoint(model=model).restore(path)
+  status.assert_existing_objects_matched().expect_partial()
+  return model
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_weights_and_features_are_the_classifiers(
+  trained_run, classifier, name
+):
+  task, model = set_up(config(name, trained_run))
+  transfer.check(task.task_config, model)
+  task.initialize(model)
+  theirs = classifier.backbone
+  assert len(model.backbone.weights) == len(theirs.weights) == 40
+  for ours, expected in zip(
+    model.backbone.weights, theirs.weights, strict=True
+  ):
+    np.testing.assert_array_equal(ours, expected)
+  image = np.random.default_rng(0).normal(size=(1, 32, 32, 3))
+  ours, expected = (
+    backbone(image.astype(np.float32), training=False)
+    for backbone in (model.backbone, theirs)
+  )
+  assert ours.keys() == expected.keys() == {'1', '2', '3'}
+  for level in expected:
+    np.testing.assert_array_equal(ours[level], expected[level])
+
+
+def test_the_same_picture_gives_the_same_features_from_its_file(
+  trained_run, classifier, tmp_path
+):
+  """The input is normalised as the classifier's was."""
+  test = garden_records.write(tmp_path / 'test', [0])
+  params = config(
+    'resnet9_garden_classification',
+    trained_run,
+    [f"test_path = '{test}'", 'eval_batch_size = 1'],
+  )
+  task, model = set_up(params)
+  task.initialize(model)
+  images, _ = next(iter(task.build_inputs(params.task.validation_data)))
+  trained = yaml.safe_load((trained_run / 'params.yaml').read_text())
+  data = trained['task']['train_data']
+  pixels = garden_records.draw(0).image - np.array(data['mean_rgb'])
+  pixels = (pixels / data['stddev_rgb'])[np.newaxis].astype(np.float32)
+  np.testing.assert_allclose(
+    model.backbone(images, training=False)['3'],
+    classifier.backbone(pixels, training=False)['3'],
+    rtol=1e-4,
+    atol=1e-4,
+  )
+
+
+def test_a_checkpoint_can_be_named_itself(trained_run):
+  path = tf.train.latest_checkpoint(str(trained_run))
+  task, model = set_up(config('resnet9_garden_classification', path))
+  transfer.check(task.task_config, model)
+
+
+def refused(name, checkpoint, bindings=(), override=''):
+  """Returns the one line that a config is refused with."""
+  task, model = set_up(config(name, checkpoint, bindings, override))
+  with pytest.raises(UserError) as caught:
+    transfer.check(task.task_config, model)
+  text = str(caught.value)
+  assert '\n' not in text
+  assert f"task.init_checkpoint='{checkpoint}'" in text
+  return text
+
+
+BACKBONE = 'task.model.backbone.resnet9'
+
+
+@pytest.mark.parametrize(
+  ('override', 'message'),
+  [
+    (f'{BACKBONE}.norm_scale=false', 'norm_scale=True, but here it is False'),
+    (
+      f'{BACKBONE}.first_layer=whitening',
+      "first_layer='conv', but here it is 'whitening'",
+    ),
+    (
+      f'{BACKBONE}.pool_before_norm=true',
+      'pool_before_norm=False, but here it is True',
+    ),
+    (
+      'task.model.norm_activation.activation=swish',
+      "activation='relu', but here it is 'swish'",
+    ),
+    (
+      'task.model.norm_activation.norm_epsilon=0.001',
+      'norm_epsilon=1e-05, but here it is 0.001',
+    ),
+    ('task.model.backbone.type=resnet', "type='resnet9', but here it is"),
+  ],
+)
+def test_other_options_are_refused(trained_run, override, message):
+  name = 'resnet9_garden_classification'
+  assert message in refused(name, trained_run, override=override)
+
+
+def test_other_shapes_are_refused(trained_run):
+  text = refused(
+    'resnet9_segmentation', trained_run, ['channels = [4, 8, 16, 24]']
+  )
+  assert 'layer3_conv/kernel' in text
+  assert 'of [3, 3, 16, 16], but here it is of [3, 3, 16, 24]' in text
+
+
+@pytest.mark.parametrize('name', NAMES[:3])
+def test_another_normalisation_is_refused(trained_run, name):
+  text = refused(name, trained_run, ['mean_rgb = [127, 127, 127]'])
+  assert 'task.train_data.mean_rgb=[125.31, 122.95, 113.87]' in text
+  assert '=[127, 127, 127]; use the same' in text
+
+
+def test_the_normalisation_of_gardens_parsers_is_seen(trained_run):
+  gin_config.parse([], [])
+  params = experiment.parse(
+    Flags(
+      experiment='resnet_imagenet',
+      params_override=(
+        'task.model.backbone.type=resnet9,'
+        f'task.init_checkpoint={trained_run},'
+        'task.init_checkpoint_modules=backbone,'
+        'task.model.norm_activation.norm_epsilon=0.00001,'
+        f'{BACKBONE}.channels=[{",".join(map(str, CHANNELS))}],'
+        'task.model.input_size=[32,32,3]'
+      ),
+    )
+  )
+  task, model = set_up(params)
+  with pytest.raises(UserError, match="the mean of Garden's parser"):
+    transfer.check(task.task_config, model)
+
+
+@pytest.fixture
+def bare_checkpoint(trained_run, tmp_path):
+  """The run's last checkpoint without its `params.yaml`."""
+  for file in trained_run.glob('ckpt-*'):
+    (tmp_path / file.name).write_bytes(file.read_bytes())
+  path = tf.train.latest_checkpoint(str(trained_run))
+  return str(tmp_path / pathlib.Path(path).name)
+
+
+@pytest.mark.parametrize(
+  ('option', 'message'),
+  [
+    ('norm_scale=false', 'gamma in its backbone, which has no place here'),
+    ('first_layer=whitening', 'lacks prep_conv/'),
+  ],
+)
+def test_without_params_the_weights_tell(bare_checkpoint, option, message):
+  name = 'resnet9_garden_classification'
+  override = f'{BACKBONE}.{option}'
+  assert message in refused(name, bare_checkpoint, override=override)
+
+
+def test_a_checkpoint_without_a_backbone_is_refused(tmp_path):
+  path = tf.train.Checkpoint(step=tf.Variable(1)).save(str(tmp_path / 'ckpt'))
+  text = refused('resnet9_garden_classification', path)
+  assert 'has no backbone; name a run' in text
+
+
+def test_the_driver_refuses_and_leaves_no_folder(trained_run, tmp_path):
+  test = garden_records.write(tmp_path / 'test', [0, 1])
+  params = config(
+    'resnet9_segmentation',
+    trained_run,
+    [f"train_path = '{test}'", f"test_path = '{test}'", 'batch_size = 1'],
+    f'{BACKBONE}.norm_scale=false',
+  )
+  with pytest.raises(UserError, match='norm_scale=True, but here it is False'):
+    train_lib.run(params, 'train', str(tmp_path / 'run'))
+  assert not (tmp_path / 'run').exists()
+
+
+def test_the_readmes_command_fine_tunes_on_a_folder(
+  trained_run, tmp_path, monkeypatch
+):
+  """Three classes of another size of picture, from files to accuracy."""
+  random = np.random.default_rng(0)
+  for split in ('train', 'test'):
+    for label, name in enumerate(['blue', 'green', 'red']):
+      folder = tmp_path / 'pictures' / split / name
+      folder.mkdir(parents=True)
+      for index in range(8):
+        pixels = random.integers(0, 100, (24, 24, 3), dtype=np.uint8)
+        pixels[..., 2 - label] += 100
+        Image.fromarray(pixels).save(folder / f'{index}.png')
+  prepared = commands.run(
+    'prepare_data',
+    *('--folder', tmp_path / 'pictures', '--name', 'my_pictures'),
+    *('--data_dir', tmp_path / 'tfds'),
+  )
+  assert prepared.returncode == 0, prepared.stderr
+  settings = (
+    "dataset = 'my_pictures'",
+    f"data_dir = '{tmp_path / 'tfds'}'",
+    f"init_checkpoint = '{trained_run}'",
+    f'channels = {CHANNELS}',
+    'batch_size = 8',
+    "precision = 'float32'",
+  )
+  result = commands.run(
+    'train',
+    *('--gin_file', 'gin/fine_tune.gin', '--model_dir', tmp_path / 'run'),
+    *(f'--gin_params=resnet9_cifar10.{line}' for line in settings),
+  )
+  assert result.returncode == 0, result.stderr
+  assert '3 classes, 24×24×3' in result.stdout
+  rows = (tmp_path / 'run' / 'epochs.jsonl').read_text().splitlines()
+  assert json.loads(rows[-1])['test_accuracy'] > 0.8
