@@ -309,11 +309,6 @@ def test_every_kind_of_experiment_takes_resnet9(name):
       'task.model.backbone.resnet9.chanels=[1]',
       'did you mean task.model.backbone.resnet9.channels',
     ),
-    (
-      'image_classification',
-      'trainer.optimizer_config.optimizer.type=null',
-      'optimizer_config.optimizer.type=None must be chosen',
-    ),
   ],
 )
 def test_what_does_not_fit_is_said_in_one_line(name, override, message):
@@ -321,6 +316,28 @@ def test_what_does_not_fit_is_said_in_one_line(name, override, message):
   with pytest.raises(UserError, match=message) as caught:
     stock(name, override=override)
   assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+  ('override', 'message'),
+  [
+    ('trainer.train_steps=0', 'trainer.train_steps=0 must be at least 1'),
+    (
+      'trainer.optimizer_config.optimizer.type=null',
+      'optimizer_config.optimizer.type=None must be chosen',
+    ),
+    (
+      'task.train_data.global_batch_size=0',
+      'task.train_data.global_batch_size=0 must be at least 1',
+    ),
+  ],
+)
+def test_what_is_left_open_is_said_before_a_folder_is_made(
+  override, message, tmp_path
+):
+  with pytest.raises(UserError, match=message):
+    train_lib.run(stock(override=override), 'train', str(tmp_path / 'run'))
+  assert not (tmp_path / 'run').exists()
 
 
 def test_contradicting_places_in_gin_are_refused():

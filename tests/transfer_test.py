@@ -32,6 +32,7 @@ def config(name, checkpoint, bindings=(), override=''):
   lines = (
     *SMALL[name],
     'input_size = 32',
+    'num_classes = 3',
     f'channels = {CHANNELS}',
     "precision = 'float32'",
     f"init_checkpoint = '{checkpoint}'",

@@ -77,9 +77,22 @@ def check_other_task(params: cfg.ExperimentConfig) -> None:
   Raises:
     UserError: At the first such value.
   """
-  check_trainer(params.trainer)
   _check_levels(getattr(params.task, 'model', None))
   _check_init_checkpoint(getattr(params.task, 'init_checkpoint', None))
+
+
+def check_complete(params: cfg.ExperimentConfig) -> None:
+  """Raises where an experiment leaves open what a training needs.
+
+  Garden's general experiments have neither steps nor an optimizer nor batches.
+
+  Args:
+    params: A config whose values `check` or `check_other_task` has checked.
+
+  Raises:
+    UserError: At the first such value.
+  """
+  check_trainer(params.trainer)
   optimizer = params.trainer.optimizer_config
   for place, config in (
     ('optimizer', getattr(optimizer, 'optimizer', None)),
@@ -103,8 +116,8 @@ def _check_levels(model: Any) -> None:
   backbone = getattr(model, 'backbone', None)
   if getattr(backbone, 'type', None) != 'resnet9':
     return
-  decoder = getattr(model, 'decoder', None)
-  kind = getattr(decoder, 'type', None)
+  decoder: Any = getattr(model, 'decoder', None)
+  kind: str = getattr(decoder, 'type', None) or ''
   place, level = {
     'aspp': lambda: ('decoder.aspp.level', decoder.aspp.level),
     'fpn': lambda: ('min_level', model.min_level),

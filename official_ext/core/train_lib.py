@@ -13,7 +13,7 @@ import tensorflow as tf
 from official.core import config_definitions as cfg
 from official.core import task_factory, train_lib, train_utils
 
-from official_ext.configs import image_classification
+from official_ext.configs import image_classification, validation
 from official_ext.core import (
   checkpoints,
   devices,
@@ -59,6 +59,8 @@ def run(params: cfg.ExperimentConfig, mode: str, model_dir: str) -> None:
   """
   if mode not in MODES:
     raise UserError(f'--mode={mode} does not run here; use {", ".join(MODES)}.')
+  if 'train' in mode:
+    validation.check_complete(params)
   cluster = clusters.configure(params.runtime)
   if mode == 'continuous_eval' and cluster.several:
     raise UserError(f'--mode={mode} runs in one process; leave the others out.')
