@@ -35,9 +35,11 @@ def main() -> None:
     experiment,
     gin_config,
     run_dir,
+    streams,
     train_lib,
   )
 
+  streams.outlive_readers()
   gin_files = FLAGS.gin_file or []
   gin_config.parse(gin_files, FLAGS.gin_params or [])
   params = experiment.parse(FLAGS)

@@ -357,9 +357,11 @@ def test_the_chief_comes_first(monkeypatch):
     ({'worker_hosts': 'a:1,b', 'task_index': 0}, "'b' is not host:port"),
     ({'worker_hosts': 'a:1,b:0', 'task_index': 0}, "'b:0' is not host:port"),
     ({'worker_hosts': 'a:1,a:1', 'task_index': 0}, 'name each worker once'),
+    ({'worker_hosts': '[::1]:1,b:1', 'task_index': 0}, 'is not host:port'),
     ({'worker_hosts': 'a:1,b:2'}, 'task_index=-1 is none of the 2 workers'),
     ({'worker_hosts': 'a:1,b:2', 'task_index': 2}, 'task_index=2 is none'),
     ({'arrival_timeout_seconds': 0}, 'arrival_timeout_seconds=0 must be more'),
+    ({'tpu': 'grpc://a:b'}, "tpu='grpc://a:b' .* no TPU that"),
     ({'tpu': 'grpc://127.0.0.1:1'}, "tpu='grpc://127.0.0.1:1' .* no TPU that"),
   ],
 )

@@ -70,10 +70,12 @@ def writing(model_dir: str) -> Iterator[None]:
   except (OSError, tf.errors.OpError) as error:
     last = tf.train.latest_checkpoint(model_dir)
     reason = getattr(error, 'strerror', None) or _reason(error)
+    there = 'there is no checkpoint yet'
+    if last:
+      there = f'the last good checkpoint is {os.path.basename(last)}'
     raise RunError(
-      f'--model_dir={model_dir} cannot be written to ({reason}); the last good '
-      f'checkpoint is {last and os.path.basename(last)}. Make room, then run '
-      'the same command with this folder.'
+      f'--model_dir={model_dir} cannot be written to ({reason}); {there}. Make '
+      'room, then run the same command with this folder.'
     ) from error
 
 
@@ -234,8 +236,7 @@ def _restore(
 
 
 def _reason(error: Exception) -> str:
-  """Returns the first line of an error, without the operation's name."""
+  """Returns the first line of an error, without operation and long path."""
   text = getattr(error, 'message', str(error))
-  return (
-    re.sub(r'\{\{.*?\}\} ?| ?\[Op:.*', '', text).split('\n')[0].rstrip('. ')
-  )
+  text = re.sub(r'\{\{.*?\}\} ?| ?\[Op:.*|\S*tempstate\d+; ', '', text)
+  return text.split('\n')[0].rstrip('. ')

@@ -22,6 +22,7 @@ from official_ext.core.errors import RunError, UserError
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _PROBE_SECONDS = 2
+_CONNECT_SECONDS = 60
 _RETRY_SECONDS = 0.2
 _MAX_LINE = 65536
 
@@ -124,8 +125,8 @@ def _from_environment(text: str) -> Cluster:
 
 def _check_hosts(hosts: list[Any], place: str) -> None:
   for host in hosts:
-    match = re.fullmatch(r'[^\s,:/]+:(\d+)|\[[0-9a-fA-F:]+\]:(\d+)', str(host))
-    if not match or not 0 < int(match[1] or match[2]) < 65536:
+    match = re.fullmatch(r'[^\s,:/]+:(\d+)', str(host))
+    if not match or not 0 < int(match[1]) < 65536:
       raise UserError(
         f'{place}: {str(host)!r} is not host:port; write them as '
         "'10.0.0.1:2222,10.0.0.2:2222'."
@@ -146,18 +147,20 @@ def reachable(address: str) -> bool:
   """Whether something listens at 'host:port'."""
   try:
     socket.create_connection(_address(address), _PROBE_SECONDS).close()
-  except OSError:
+  except (OSError, ValueError, OverflowError):
     return False
   return True
 
 
 def _address(text: str) -> tuple[str, int]:
   host, _, port = text.rpartition(':')
-  return host.strip('[]'), int(port)
+  return host, int(port)
 
 
 @contextlib.contextmanager
-def joined(cluster: Cluster, seconds: float) -> Iterator[None]:
+def joined(
+  cluster: Cluster, seconds: float, settings: str = ''
+) -> Iterator[None]:
   """Waits for all workers; TensorFlow connects them inside.
 
   TensorFlow would wait for an hour, deaf to signals: it holds Python's global
@@ -165,18 +168,26 @@ def joined(cluster: Cluster, seconds: float) -> Iterator[None]:
 
   Args:
     cluster: The workers.
-    seconds: How long to wait for them; then as long again for TensorFlow, which
-      takes a second, until SIGALRM ends the process.
+    seconds: How long to wait for them; then for TensorFlow, which takes a
+      second, a minute at most, until SIGALRM ends the process.
+    settings: What has to be the same on all workers.
 
   Raises:
-    UserError: If a worker does not arrive in time.
+    UserError: If a worker does not arrive in time, or has other settings.
   """
   if not cluster.several:
     yield
     return
   end = time.monotonic() + seconds
+  own_name = cluster.name(cluster.index)
+  print(f'{own_name} waits for all {len(cluster.hosts)} workers.', flush=True)
   meet = _expect_workers if cluster.is_chief else _report_to_chief
-  missing = meet(cluster, end)
+  missing, differing = meet(cluster, end, settings)
+  if differing:
+    raise UserError(
+      f'{", ".join(map(cluster.name, differing))} and the chief have other '
+      'settings; start all with the same command but for runtime.task_index.'
+    )
   if missing:
     who = ', '.join(map(cluster.name, missing))
     raise UserError(
@@ -185,7 +196,13 @@ def joined(cluster: Cluster, seconds: float) -> Iterator[None]:
       'hosts and an index of its own, and open their ports to one another.'
     )
   signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-  signal.setitimer(signal.ITIMER_REAL, seconds)
+  limit = min(seconds, _CONNECT_SECONDS)
+  print(
+    f'All workers are there. {own_name} ends if TensorFlow has not connected '
+    f'them in {limit:g} s.',
+    flush=True,
+  )
+  signal.setitimer(signal.ITIMER_REAL, limit)
   try:
     yield
   finally:
@@ -195,37 +212,49 @@ def joined(cluster: Cluster, seconds: float) -> Iterator[None]:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
-def _expect_workers(cluster: Cluster, end: float) -> list[int]:
-  """Waits for the others, tells them who is missing, and returns that."""
+def _expect_workers(
+  cluster: Cluster, end: float, settings: str
+) -> tuple[list[int], list[int]]:
+  """Waits for the others, and tells them who is missing, and who differs."""
   expected = set(range(1, len(cluster.hosts)))
   there: dict[int, socket.socket] = {}
+  others: dict[int, str] = {}
   with contextlib.ExitStack() as stack:
-    try:
-      server = socket.create_server(('', _address(cluster.hosts[0])[1]))
-    except OSError as error:
-      raise UserError(
-        f'{cluster.name(0)} cannot listen at its port ({error.strerror}); see '
-        'whether another process has it.'
-      ) from error
-    stack.enter_context(server)
+    server = stack.enter_context(_own_server(cluster))
     while there.keys() < expected and time.monotonic() < end:
       server.settimeout(_RETRY_SECONDS)
-      with contextlib.suppress(OSError, ValueError):
+      with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
         connection = stack.enter_context(server.accept()[0])
-        hosts, index = json.loads(_read_line(connection, _PROBE_SECONDS))
+        report = json.loads(_read_line(connection, _PROBE_SECONDS))
+        hosts, index, other = report
         if hosts == list(cluster.hosts) and index in expected:
-          there[index] = connection
+          there[index], others[index] = connection, other
       there = {i: c for i, c in there.items() if not _is_closed(c)}
     missing = sorted(expected - there.keys())
+    differing = sorted(i for i in there if others[i] != settings)
+    answer = json.dumps([missing, differing]).encode() + b'\n'
     for connection in there.values():
       with contextlib.suppress(OSError):
-        connection.sendall(json.dumps(missing).encode() + b'\n')
-  return missing
+        connection.sendall(answer)
+  return missing, differing
 
 
-def _report_to_chief(cluster: Cluster, end: float) -> list[int]:
-  """Reports to the chief until it answers; returns who is missing."""
-  report = json.dumps([cluster.hosts, cluster.index]).encode() + b'\n'
+def _own_server(cluster: Cluster) -> socket.socket:
+  try:
+    return socket.create_server(('', _address(cluster.hosts[cluster.index])[1]))
+  except OSError as error:
+    raise UserError(
+      f'{cluster.name(cluster.index)} cannot listen at its port '
+      f'({error.strerror}); see whether another process has it.'
+    ) from error
+
+
+def _report_to_chief(
+  cluster: Cluster, end: float, settings: str
+) -> tuple[list[int], list[int]]:
+  """Reports to the chief until it answers who is missing, and who differs."""
+  _own_server(cluster).close()  # TensorFlow, later, would keep all waiting.
+  report = json.dumps([cluster.hosts, cluster.index, settings]).encode() + b'\n'
   while (left := end - time.monotonic()) > 0:
     # Not yet there, or at work with others: then TensorFlow has its port.
     with contextlib.suppress(OSError, ValueError):
@@ -233,9 +262,11 @@ def _report_to_chief(cluster: Cluster, end: float) -> list[int]:
       with socket.create_connection(address, _PROBE_SECONDS) as connection:
         connection.sendall(report)
         # The chief may have begun to wait later, and then ends later.
-        return json.loads(_read_line(connection, left + _PROBE_SECONDS))
+        line = _read_line(connection, left + _PROBE_SECONDS)
+        missing, differing = json.loads(line)
+        return missing, differing
     time.sleep(_RETRY_SECONDS)
-  return [0]
+  return [0], []
 
 
 def _read_line(connection: socket.socket, seconds: float) -> bytes:

@@ -73,7 +73,9 @@ def has_to_set_up_first(runtime: RuntimeConfig) -> bool:
   )
 
 
-def set_up(runtime: RuntimeConfig) -> tf.distribute.Strategy:
+def set_up(
+  runtime: RuntimeConfig, settings: str = ''
+) -> tf.distribute.Strategy:
   """Sets what is global to the process, and returns the strategy.
 
   Several workers wait for one another here. It has to come before TensorFlow's
@@ -81,9 +83,10 @@ def set_up(runtime: RuntimeConfig) -> tf.distribute.Strategy:
 
   Args:
     runtime: What `resolve` has filled in.
+    settings: What has to be the same on all workers.
 
   Raises:
-    UserError: If the devices cannot be had.
+    UserError: If the devices cannot be had, or workers differ.
   """
   tf_keras.utils.set_random_seed(runtime.seed)
   if runtime.deterministic:
@@ -96,7 +99,8 @@ def set_up(runtime: RuntimeConfig) -> tf.distribute.Strategy:
     gpus = tf.config.list_physical_devices('GPU')
     tf.config.set_visible_devices(gpus[: runtime.num_gpus], 'GPU')
   cluster = clusters.configure(runtime)
-  with clusters.joined(cluster, runtime.arrival_timeout_seconds):
+  timeout = runtime.arrival_timeout_seconds
+  with clusters.joined(cluster, timeout, settings):
     try:
       return distribute_utils.get_distribution_strategy(
         distribution_strategy=runtime.distribution_strategy,

@@ -68,6 +68,10 @@ def choose(model_dir: str | None, gin_files: Sequence[str], name: str) -> str:
   raise UserError('runs has 99 folders of this second; name a --model_dir.')
 
 
+class _InUseError(UserError):
+  """The folder is another process's, and so is all that lies in it."""
+
+
 @contextlib.contextmanager
 def created(model_dir: str) -> Iterator[None]:
   """Makes the folder; unmakes it if a mistake of the user shows up inside.
@@ -84,9 +88,11 @@ def created(model_dir: str) -> Iterator[None]:
     raise _unwritable(model_dir, error) from error
   try:
     yield
+  except _InUseError:
+    raise
   except UserError:
     if fresh:
-      shutil.rmtree(folder)
+      shutil.rmtree(folder, ignore_errors=True)
     raise
 
 
@@ -108,7 +114,7 @@ def held(model_dir: str) -> Iterator[None]:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
       file.seek(0)
-      raise UserError(
+      raise _InUseError(
         f'--model_dir={model_dir} is in use by {file.read().strip()}; wait for '
         'it, or name another folder.'
       ) from error

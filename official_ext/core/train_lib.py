@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import hashlib
 import io
 import os
 import pathlib
@@ -64,7 +65,7 @@ def run(params: cfg.ExperimentConfig, mode: str, model_dir: str) -> None:
   cluster = clusters.configure(params.runtime)
   if mode == 'continuous_eval' and cluster.several:
     raise UserError(f'--mode={mode} runs in one process; leave the others out.')
-  strategy = devices.set_up(params.runtime)
+  strategy = devices.set_up(params.runtime, _digest(params, mode))
   _say_devices(params, strategy, cluster)
   with clusters.watched(cluster):
     if cluster.is_chief:
@@ -76,6 +77,16 @@ def run(params: cfg.ExperimentConfig, mode: str, model_dir: str) -> None:
     ):
       _run_in(own_dir, params, mode, strategy, cluster)
   print(f'{cluster.name(cluster.index)} is done.')
+
+
+def _digest(params: cfg.ExperimentConfig, mode: str) -> str:
+  """Returns what is the same on all workers of a run, and on no others."""
+  settings = params.as_dict()
+  runtime = settings.pop('runtime')
+  for data in ('train_data', 'validation_data'):
+    settings['task'][data].pop('tfds_data_dir', None)
+  same = mode, runtime['seed'], runtime['mixed_precision_dtype'], settings
+  return hashlib.sha256(repr(same).encode()).hexdigest()
 
 
 def _run_in(
@@ -126,7 +137,8 @@ def _run_in(
       raise Stopped(text, stopped.signal) from None
   _say_metrics(table.rows)
   if trains:
-    _say_result(table.rows, model_dir)
+    best_subdir = params.trainer.best_checkpoint_export_subdir
+    _say_result(table.rows, model_dir, best_subdir)
 
 
 def _run(
@@ -329,7 +341,9 @@ def _say_metrics(rows: list[dict[str, Any]]) -> None:
     print(f'  {name} {value:.4f}')
 
 
-def _say_result(rows: list[dict[str, Any]], model_dir: str) -> None:
+def _say_result(
+  rows: list[dict[str, Any]], model_dir: str, best_subdir: str
+) -> None:
   """Says what came out, where everything lies, and what to do next."""
   if not rows:
     return
@@ -339,8 +353,8 @@ def _say_result(rows: list[dict[str, Any]], model_dir: str) -> None:
       f'Test accuracy {last["test_accuracy"]:.2%} after '
       f'{last["total_train_seconds"]:.1f} s of training.'
     )
-  best = os.path.join(model_dir, 'best')
-  has_best = os.path.isdir(best) and os.listdir(best)
+  best = os.path.join(model_dir, best_subdir)
+  has_best = best_subdir and os.path.isdir(best) and os.listdir(best)
   there = f', the best checkpoint in {best}' if has_best else ''
   print(
     f'Checkpoints, params.yaml and {epoch_table.FILE_NAME} are in {model_dir}'

@@ -100,6 +100,17 @@ class Trainer(base_trainer.Trainer):
     step, config = self.global_step.numpy(), self.config.trainer
     return step == config.train_steps or step % config.validation_interval == 0
 
+  def _bring_replicas_together(self) -> None:
+    """Gives all replicas the mean of the statistics that each keeps.
+
+    A checkpoint holds that. So a run evaluates what it saves, and goes on from
+    what another that was killed goes on from.
+    """
+    if self.strategy.num_replicas_in_sync > 1:
+      for weight in (*self.model.weights, *self.optimizer.variables()):
+        if weight.synchronization == tf.VariableSynchronization.ON_READ:
+          weight.assign(weight.read_value())
+
   def train_loop_end(self) -> orbit.runner.Output:
     """Returns Garden's logs since the epoch's start.
 
@@ -109,6 +120,7 @@ class Trainer(base_trainer.Trainer):
       RunError: If a weight is not finite.
     """
     self._check_weights()
+    self._bring_replicas_together()
     metrics = self._epoch_metrics()
     values = [metric.get_weights() for metric in metrics]
     logs = super().train_loop_end()
