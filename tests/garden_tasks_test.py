@@ -197,6 +197,16 @@ def test_the_loss_of_retinanet_on_a_batch_falls_by_half(records):
   assert losses[-1] < losses[0] / 2
 
 
+def test_the_loss_of_maskrcnn_on_a_batch_falls_by_half(records):
+  task, model, batch = set_up(config('resnet9_maskrcnn', records))
+  optimizer = tf_keras.optimizers.legacy.Adam(2e-2)
+  losses = [
+    float(task.train_step(batch, model, optimizer)[task.loss])
+    for _ in range(12)  # Fewer than it takes to trace one.
+  ]
+  assert losses[-1] < losses[0] / 2
+
+
 def test_input_is_normalised_by_the_tasks_own_numbers():
   pixels = np.random.default_rng(0).uniform(0, 255, (2, 4, 4, 3))
   mean, stddev = [125.31, 122.95, 113.87], [62.99, 62.09, 66.70]
