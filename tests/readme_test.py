@@ -47,6 +47,10 @@ def make_pictures(folder):
     Image.fromarray(pixels).save(folder / f'{seed}.png')
 
 
+def test_nothing_is_left_to_fill_in():
+  assert '@@' not in README
+
+
 def test_every_command_of_the_package_is_tried():
   tried = {line for line in LINES if line.startswith('python -m official_ext.')}
   modules = 'train', 'prepare_data', 'repeat', 'benchmark'
