@@ -11,6 +11,28 @@ import pytest
 import tf_keras
 
 
+# Of processes, mostly; by time.
+_LONGEST = (
+  'interrupt_test',
+  'distribution_test',
+  'train_test',
+  'garden_tasks_test',
+  'transfer_test',
+  'repeat_test',
+  'benchmark_test',
+  'damage_test',
+  'ten_epochs_test',
+  'resume_test',
+  'export_test',
+)
+
+
+def pytest_collection_modifyitems(items):
+  """Puts long modules first, so that none of them runs alone at the end."""
+  rank = {name: place for place, name in enumerate(_LONGEST)}
+  items.sort(key=lambda item: rank.get(item.module.__name__, len(rank)))
+
+
 @pytest.fixture(scope='session')
 def shapes_dir(tmp_path_factory):
   """A folder of TFDS data sets that holds `procedural_shapes`."""

@@ -19,7 +19,13 @@ from classification_input_test import (
   train_config,
 )
 from commands import CONTEXT
-from interrupt_test import last_step, rows, variables, wait_for
+from interrupt_test import (
+  assert_same_run,
+  last_step,
+  rows,
+  variables,
+  wait_for,
+)
 
 from official_ext.configs.common import RuntimeConfig
 from official_ext.core import checkpoints, cluster, devices, epoch_table
@@ -271,6 +277,17 @@ def test_a_run_of_two_workers_stops_breaks_and_goes_on(start, tmp_path):
   steps = [row['step'] for row in epoch_table.read(table)]
   assert steps == list(range(3, last + 1, 3))
   assert not (tmp_path / 'run-other').exists()
+
+
+def test_replicas_go_on_from_what_they_share(start, tmp_path):
+  """Their own batch-norm statistics are not in a checkpoint, the mean is."""
+  settings = ['resnet9_cifar10.deterministic = True']
+  two = 'runtime: {num_logical_cpus: 2}'
+  whole, part = (f'{two}, trainer: {{train_steps: {n}}}' for n in (6, 3))
+  runs = [start('a', settings, whole), start('b', settings, part)]
+  assert [run.end() for run in runs] == [0, 0]
+  assert start('b', settings, whole).end() == 0
+  assert_same_run(tmp_path / 'a', tmp_path / 'b')
 
 
 def test_data_that_are_yet_to_be_made(start, tmp_path):

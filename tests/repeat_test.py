@@ -130,7 +130,9 @@ def test_a_mistake_is_told_before_any_run(
 
 
 def test_an_unfinished_run_has_no_record(tmp_path):
-  (tmp_path / 'epochs.jsonl').write_text('{"step": 97}\n')
+  (tmp_path / 'epochs.jsonl').write_text(
+    '{"epoch": 1, "step": 97, "total_train_seconds": 3}\n'
+  )
   (tmp_path / 'params.yaml').write_text('trainer: {train_steps: 194}\n')
   with pytest.raises(UserError, match='is not a finished run'):
     records.make(tmp_path, 'recipe')
