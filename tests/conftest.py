@@ -10,7 +10,6 @@ import gin
 import pytest
 import tf_keras
 
-
 # Of processes, mostly; by time.
 _LONGEST = (
   'interrupt_test',
