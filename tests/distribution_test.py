@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 import sys
+import time
+from concurrent import futures
 
 import numpy as np
 import psutil
@@ -321,6 +323,28 @@ def test_a_worker_that_does_not_arrive(start, tmp_path, index):
     f'worker {missing} ({hosts[missing]}{chief}) did not arrive within 1 s'
   )
   assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize(('other', 'differing'), [('a', []), ('b', [1])])
+def test_workers_tell_each_other_their_settings(other, differing):
+  hosts = tuple(free_hosts())
+  chief, worker = (cluster.Cluster(hosts, index) for index in range(2))
+  end = time.monotonic() + 20
+  with futures.ThreadPoolExecutor() as threads:
+    answer = threads.submit(cluster._expect_workers, chief, end, 'a')
+    assert cluster._report_to_chief(worker, end, other) == ([], differing)
+    assert answer.result() == ([], differing)
+
+
+def test_a_worker_whose_port_is_taken():
+  hosts = tuple(free_hosts())
+  own = cluster.Cluster(hosts, 1)
+  host, port = hosts[1].split(':')
+  with (
+    socket.create_server((host, int(port))),
+    pytest.raises(UserError, match=r'worker 1 .* cannot listen at its port'),
+  ):
+    cluster._report_to_chief(own, time.monotonic() + 5, '')
 
 
 CLUSTER = {'worker': ['a:1', 'b:2']}

@@ -20,7 +20,7 @@ import tensorflow as tf
 import tiny
 from commands import CONTEXT, ROOT
 
-from official_ext.core import epoch_table, progress
+from official_ext.core import epoch_table, progress, streams
 from official_ext.core.errors import Stopped
 
 _TIMES = {'train_seconds', 'total_train_seconds', 'test_seconds'}
@@ -208,3 +208,17 @@ def test_signals_and_a_second_run_in_the_folder(shapes_dir, tmp_path):
   output, _ = fourth.communicate(timeout=60)
   assert fourth.returncode in (130, 143)
   assert 'Go on with' not in output
+
+
+def test_output_that_nobody_reads_any_more(monkeypatch):
+  """As after Ctrl-C, which ends `tee` before the run has been saved."""
+  reader, writer = os.pipe()
+  with open(writer, 'w') as pipe:
+    monkeypatch.setattr(sys, 'stdout', pipe)
+    monkeypatch.setattr(sys, 'stderr', sys.stderr)
+    streams.outlive_readers()
+    print('heard', flush=True)
+    assert os.read(reader, 9) == b'heard\n'
+    os.close(reader)
+    print('in vain', flush=True)
+    print('and again', flush=True)
