@@ -21,7 +21,7 @@ from official_ext.configs import (
 )
 from official_ext.core import devices, gin_config, safe_yaml
 from official_ext.core.errors import UserError
-from official_ext.dataloaders import in_memory, tfds_builder
+from official_ext.dataloaders import image_source, in_memory, tfds_builder
 
 
 class ExperimentParser(train_utils.ExperimentParser):
@@ -194,9 +194,8 @@ def _fit_to_data(params: cfg.ExperimentConfig, chosen: set[str]) -> None:
   task = params.task
   if devices.has_to_set_up_first(params.runtime):
     for data in (task.train_data, task.validation_data):
-      place = 'task.train_data' if data.is_training else 'task.validation_data'
       tfds_builder.prepare_in_own_process(
-        data.tfds_name, data.tfds_data_dir, place
+        data.tfds_name, data.tfds_data_dir, image_source.place_of(data)
       )
   info = in_memory.describe(task.train_data)
   validation.check_fits(task.train_data, 'task.train_data', info.image_shape)

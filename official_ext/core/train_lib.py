@@ -65,7 +65,8 @@ def run(params: cfg.ExperimentConfig, mode: str, model_dir: str) -> None:
   cluster = clusters.configure(params.runtime)
   if mode == 'continuous_eval' and cluster.several:
     raise UserError(f'--mode={mode} runs in one process; leave the others out.')
-  strategy = devices.set_up(params.runtime, _digest(params, mode))
+  settings = _digest(params, mode) if cluster.several else ''
+  strategy = devices.set_up(params.runtime, settings)
   _say_devices(params, strategy, cluster)
   with clusters.watched(cluster):
     if cluster.is_chief:

@@ -54,6 +54,11 @@ class ImageSource:
   place: str
 
 
+def place_of(params: DataConfig) -> str:
+  """Returns where a config stands in its experiment, for errors."""
+  return 'task.train_data' if params.is_training else 'task.validation_data'
+
+
 def open_source(params: DataConfig) -> ImageSource:
   """Opens a TFDS data set, prepared if need be.
 
@@ -65,7 +70,7 @@ def open_source(params: DataConfig) -> ImageSource:
   Raises:
     UserError: If it is not an image classification data set of one size.
   """
-  place = 'task.train_data' if params.is_training else 'task.validation_data'
+  place = place_of(params)
   builder = tfds_builder.open_builder(
     params.tfds_name, params.tfds_data_dir, place
   )
