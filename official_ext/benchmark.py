@@ -5,12 +5,19 @@ The experiment is chosen as for `official_ext.train`, whose flags it takes::
   python -m official_ext.benchmark --gin_file gin/resnet9_v100.gin --json FILE
 
 About five minutes on two CPU cores; `--rounds 2 --seconds 0.2` is a short form
-that shows that all of it runs. Nothing is downloaded and nothing but FILE stays
-behind.
+that shows that all of it runs. With further gin files, each a change that goes
+on top of the recipe, the training steps alone are compared::
+
+  python -m official_ext.benchmark --gin_file gin/resnet9_v100.gin \
+    gin/resnet9_dawn.gin
+
+Nothing is downloaded and nothing but FILE stays behind.
 """
 
+import pathlib
 import signal
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
@@ -53,7 +60,7 @@ def define_flags() -> None:
   )
 
 
-def main() -> None:
+def main(changes: Sequence[str]) -> None:
   """Reads the configuration, measures, and prints and writes the figures."""
   signal.signal(signal.SIGTERM, _stop)
   for name in ('mode', 'model_dir'):
@@ -63,25 +70,61 @@ def main() -> None:
         'trains and evaluates in a temporary folder; leave it out.'
       )
   # TensorFlow is imported here, so that --help and a wrong flag answer at once.
-  from official_ext.benchmarks import local_data, report, suite
-  from official_ext.core import experiment, gin_config
+  from official_ext.benchmarks import report
 
   if FLAGS.json:
     report.check_new(FLAGS.json)
-  gin_config.parse(FLAGS.gin_file or [], FLAGS.gin_params or [])
-  local_data.check(FLAGS)
-  params = experiment.parse(FLAGS)
+  figures = _compare(changes) if changes else _measure_all()
+  print(figures.table())
+  if FLAGS.json:
+    report.write(FLAGS.json, figures.as_dict())
+    print(f'Figures: {FLAGS.json}')
+
+
+def _measure_all() -> Any:
+  """Measures one experiment in every respect."""
+  from official_ext.benchmarks import suite
+
   arguments = [
     argument
     for name in _EXPERIMENT_FLAGS
     if FLAGS[name].value is not None
     for argument in _serialize(name)
   ]
-  results = suite.run(params, arguments, FLAGS.rounds, FLAGS.seconds)
-  print(results.table())
-  if FLAGS.json:
-    results.write(FLAGS.json)
-    print(f'Figures: {FLAGS.json}')
+  params = _parse(FLAGS.gin_file or [])
+  return suite.run(params, arguments, FLAGS.rounds, FLAGS.seconds)
+
+
+def _compare(changes: Sequence[str]) -> Any:
+  """Measures the steps of the recipe and of changes to it."""
+  from official_ext.benchmarks import step_times
+
+  recipe = FLAGS.gin_file or []
+  files = {_name(file): [*recipe, file] for file in changes}
+  name = _name(recipe[-1]) if recipe else FLAGS.experiment
+  if len({name, *files}) <= len(changes):
+    raise UserError(
+      'two of the files have the same name, and so would their figures; '
+      f'rename one of {", ".join([*recipe[-1:], *changes])}.'
+    )
+  variants = {name: _parse(recipe)} | {
+    variant: _parse(files) for variant, files in files.items()
+  }
+  return step_times.measure(variants, FLAGS.rounds, FLAGS.seconds)
+
+
+def _parse(gin_files: Sequence[str]) -> Any:
+  """Returns the config of gin files, whose data is here."""
+  from official_ext.benchmarks import local_data
+  from official_ext.core import experiment, gin_config
+
+  gin_config.parse(gin_files, FLAGS.gin_params or [])
+  local_data.check(FLAGS)
+  return experiment.parse(FLAGS)
+
+
+def _name(gin_file: str) -> str:
+  return pathlib.Path(gin_file).stem
 
 
 def _serialize(name: str) -> list[str]:
@@ -98,4 +141,4 @@ def _stop(signum: int, _: Any) -> None:
 
 if __name__ == '__main__':
   define_flags()
-  cli.run(main)
+  cli.run(main, takes_files=True)

@@ -18,6 +18,7 @@ from official_ext.benchmarks import (
   pytorch_step,
   report,
   step_profile,
+  step_times,
   timing,
   train_process,
 )
@@ -107,7 +108,7 @@ def test_a_file_is_never_overwritten(tmp_path):
   with pytest.raises(UserError, match=r'mine\.json exists'):
     report.check_new(str(file))
   with pytest.raises(RunError, match='File exists'):
-    report.Results().write(str(file))
+    report.write(str(file), {})
   assert file.read_text() == 'mine'
   with pytest.raises(UserError, match='no folder that can be written to'):
     report.check_new(str(tmp_path / 'none' / 'a.json'))
@@ -175,6 +176,67 @@ def test_every_figure_is_there(measured):
   assert (setup['batch_size'], setup['precision']) == (30, 'float32')
   assert setup['versions']['tensorflow'] == tf.__version__
   assert setup['cores'] >= 1
+
+
+def test_steps_are_compared_round_by_round():
+  """Half the speed in the second round is the machine's doing."""
+  compared = step_times.StepTimes(
+    {'recipe': [400.0, 200.0, 400.0], 'change': [500.0, 250.0, 320.0]},
+    {'recipe': 8000, 'change': 4000},
+    {'rounds': 3},
+  )
+  assert compared.step_ratios('change') == [0.8, 0.8, 1.25]
+  assert compared.as_dict() == {
+    'variants': {
+      'recipe': {
+        'images_per_second': 400,
+        'step_time_over_recipe': 1,
+        'training_seconds': 20,
+        'training_time_over_recipe': 1,
+        'rounds': [400, 200, 400],
+      },
+      'change': {
+        'images_per_second': 320,
+        'step_time_over_recipe': 0.8,
+        'training_seconds': 12.5,
+        'training_time_over_recipe': 0.4,
+        'rounds': [500, 250, 320],
+      },
+    },
+    'setup': {'rounds': 3},
+  }
+
+
+def test_a_change_is_measured_beside_the_recipe(shapes_dir, tmp_path):
+  bindings = (*tiny.BINDINGS, f"resnet9_cifar10.data_dir = '{shapes_dir}'")
+  (tmp_path / 'recipe.gin').write_text('\n'.join(bindings))
+  (tmp_path / 'shorter.gin').write_text(
+    "resnet9_cifar10.activation = 'celu'\nresnet9_cifar10.epochs = 2\n"
+  )
+  arguments = ('--gin_file=recipe.gin', '--rounds=1', '--seconds=0.05')
+  arguments += ('--json=steps.json', 'shorter.gin')
+  result = _benchmark(tmp_path, *arguments)
+  assert result.returncode == 0, result.stderr
+  figures = json.loads((tmp_path / 'steps.json').read_text())
+  recipe, shorter = figures['variants'].values()
+  assert list(figures['variants']) == ['recipe', 'shorter']
+  speeds = recipe['images_per_second'], shorter['images_per_second']
+  assert shorter['step_time_over_recipe'] == speeds[0] / speeds[1]
+  assert recipe['training_seconds'] == 9 * 30 / speeds[0]
+  assert shorter['training_seconds'] == 6 * 30 / speeds[1]
+  assert figures['setup']['precision'] == dict.fromkeys(
+    ('recipe', 'shorter'), 'float32'
+  )
+  assert 'shorter' in result.stdout
+  again = _benchmark(tmp_path, *arguments)
+  assert again.returncode == 2
+  assert again.stderr.startswith('error: --json=steps.json exists')
+
+
+def test_changes_of_one_name_are_refused(tmp_path):
+  result = _benchmark(tmp_path, 'a/x.gin', 'b/x.gin')
+  assert result.returncode == 2
+  assert result.stderr.startswith('error: two of the files have the same name')
 
 
 def test_the_time_of_a_step_is_split_by_operation():

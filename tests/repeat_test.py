@@ -161,9 +161,19 @@ def test_a_summary_by_hand():
   )
 
 
+def test_a_deviation_of_several_groups_by_hand():
+  """Squares: 0.02 of three with one mean, 0.005 of two with another."""
+  deviation = statistics.pooled_deviation([[0.1, 0.2, 0.3], [0.7], [0.4, 0.5]])
+  assert deviation.value == pytest.approx((0.025 / 3) ** 0.5)
+  assert deviation.degrees_of_freedom == 3
+  assert statistics.pooled_deviation([[0.1], [0.5]]) is None
+
+
 def test_a_difference_by_hand():
   """Deviation 0.1 of three; t of two degrees is 4.302653."""
-  above, half_width = statistics.difference([0.5], [0.1, 0.2, 0.3])
+  above, half_width = statistics.difference(
+    [0.5], [0.1, 0.2, 0.3], statistics.Deviation(0.1, 2)
+  )
   assert above == pytest.approx(0.3)
   assert half_width == pytest.approx(4.30265273 * 0.1 * (1 + 1 / 3) ** 0.5)
 
@@ -198,6 +208,35 @@ def test_tables_by_hand(folder):
   assert tables.costs(str(folder)).splitlines()[2:] == [
     '| recipe | 2 | 91.00 |  |',
     '| worse | 1 | 81.00 | -10.00 ± 22.01 |',
+  ]
+
+
+def test_steps_by_hand(tmp_path):
+  """Each is compared with the line above; the mirror has a line of its own."""
+  for name, seed, accuracy, mirror in (
+    ('0_base', 0, 0.5, None),
+    ('1_more', 0, 0.7, None),
+    ('whole', 0, 0.8, 0.81),
+    ('whole', 1, 0.82, 0.85),
+  ):
+    row = {'epoch': 1.0, 'test_accuracy': accuracy}
+    if mirror:
+      row['test_accuracy_mirror'] = mirror
+    record = {'variant': name, 'seed': seed, 'epochs': [row]}
+    record |= {'test_accuracy': accuracy, 'train_seconds': 10.0}
+    records.write(tmp_path / f'{name}-seed{seed}.json', record)
+  # Deviation 0.0141421, one degree of freedom: 12.7062 × √2, then × √(3/2).
+  assert tables.steps(str(tmp_path)).splitlines()[2:] == [
+    '| 0_base | 1 | 50.00 |  |',
+    '| 1_more | 1 | 70.00 | +20.00 ± 25.41 |',
+    '| whole | 2 | 81.00 | +11.00 ± 22.01 |',
+    # Run by run: 0.01 and 0.03, of deviation 0.0141421.
+    '| whole, with the mirror image | 2 | 83.00 | +2.00 ± 12.71 |',
+  ]
+  summary = tables.summary(records.read_all(str(tmp_path))).splitlines()
+  assert [line.split()[-7:] for line in summary[3:]] == [
+    ['2', '81.00', '1.41', '68.29', 'to', '93.71', '82.00', '10'][-7:],
+    ['2', '83.00', '2.83', '57.59', 'to', '108.41', '85.00', '10'][-7:],
   ]
 
 

@@ -54,18 +54,28 @@ def test_the_gin_file_is_the_recipe():
 
 def test_the_steps_towards_it_end_with_it():
   steps = sorted(path.name for path in (ROOT / 'gin/dawn_steps').iterdir())
-  assert [name[0] for name in steps] == list('012345678')
-  experiments = []
-  for name in [*(f'dawn_steps/{step}' for step in steps), 'resnet9_dawn.gin']:
-    gin.clear_config()
-    gin_config.parse([f'gin/{name}'], [])
-    params = exp_factory.get_exp_config('resnet9_cifar10')
-    assert params.trainer.train_steps == 970
-    experiments.append(params.as_dict())
-  *before, last, whole = experiments
-  assert last == whole
-  for one, other in itertools.pairwise([*before, last]):
+  assert [name[0] for name in steps] == list('0123456')
+  files = [*(f'gin/dawn_steps/{step}' for step in steps)]
+  experiments = [_experiment(file) for file in files]
+  for one, other in itertools.pairwise(experiments):
     assert one != other
+  last_two = (
+    'average_decay = 0.99',
+    'average_interval = 5',
+    'final_learning_rate = 0.1',
+    'flat_epochs = 2',
+    'mirror_evaluation = True',
+  )
+  last = _experiment(files[-1], *last_two)
+  assert last == _experiment('gin/resnet9_dawn.gin')
+
+
+def _experiment(file, *settings):
+  gin.clear_config()
+  gin_config.parse([file], [f'resnet9_cifar10.{line}' for line in settings])
+  params = exp_factory.get_exp_config('resnet9_cifar10')
+  assert params.trainer.train_steps == 970
+  return params.as_dict()
 
 
 # Whitening.

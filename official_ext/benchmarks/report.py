@@ -4,7 +4,10 @@ import dataclasses
 import json
 import os
 import pathlib
+import shlex
 import statistics
+import sys
+from collections.abc import Mapping
 from typing import Any
 
 from official_ext.core.errors import RunError, UserError
@@ -121,25 +124,31 @@ class Results:
       'setup': self.setup,
     }
 
-  def write(self, path: str) -> None:
-    """Writes `as_dict` as JSON to a file that does not exist yet.
 
-    Raises:
-      RunError: If it cannot be written, or exists by now.
-    """
-    try:
-      with open(os.path.expanduser(path), 'x') as file:
-        json.dump(self.as_dict(), file, indent=2)
-        file.write('\n')
-    except OSError as error:
-      raise RunError(
-        f'--json={path} cannot be written ({error.strerror}); the figures are '
-        'above.'
-      ) from error
+def command() -> str:
+  """Returns the command line of this process, for a record of figures."""
+  return f'python -m official_ext.benchmark {shlex.join(sys.argv[1:])}'
+
+
+def write(path: str, figures: Mapping[str, Any]) -> None:
+  """Writes figures as JSON to a file that does not exist yet.
+
+  Raises:
+    RunError: If it cannot be written, or exists by now.
+  """
+  try:
+    with open(os.path.expanduser(path), 'x') as file:
+      json.dump(figures, file, indent=2)
+      file.write('\n')
+  except OSError as error:
+    raise RunError(
+      f'--json={path} cannot be written ({error.strerror}); the figures are '
+      'above.'
+    ) from error
 
 
 def check_new(path: str) -> None:
-  """Raises where `Results.write` would, before minutes are spent.
+  """Raises where `write` would, before minutes are spent.
 
   Raises:
     UserError: If the file exists or its folder cannot be written to.

@@ -5,9 +5,7 @@ the input pipelines take turns, and after them all that computes.
 """
 
 import dataclasses
-import shlex
 import statistics
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 
@@ -22,6 +20,7 @@ from official_ext.benchmarks import (
   model_work,
   profile_process,
   pytorch_step,
+  report,
   step_profile,
   timing,
   train_process,
@@ -217,7 +216,7 @@ def _describe(results: Results, plan: _Plan) -> None:
   params = plan.params
   data = params.task.train_data
   results.setup.update(
-    command=f'python -m official_ext.benchmark {shlex.join(sys.argv[1:])}',
+    command=report.command(),
     model=params.task.model.backbone.type,
     data=f'{data.tfds_name} {data.tfds_split}',
     batch_size=plan.batch_size,

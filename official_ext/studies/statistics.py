@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from scipy import stats
 
@@ -40,23 +40,49 @@ def summarize(values: Sequence[float]) -> Summary:
   return Summary(count, mean, deviation, half_width, best)
 
 
+@dataclasses.dataclass(frozen=True)
+class Deviation:
+  """How far apart runs are that differ by their seed alone.
+
+  Attributes:
+    value: That of a sample.
+    degrees_of_freedom: How many runs there were more than means.
+  """
+
+  value: float
+  degrees_of_freedom: int
+
+
+def pooled_deviation(groups: Iterable[Sequence[float]]) -> Deviation | None:
+  """Returns the deviation within groups, taken to be the same in all of them.
+
+  Args:
+    groups: Figures of runs that differ by their seed.
+
+  Returns:
+    The deviation; None where no group has two runs.
+  """
+  several = [group for group in groups if len(group) > 1]
+  degrees = sum(len(group) - 1 for group in several)
+  if not degrees:
+    return None
+  squares = sum(statistics.variance(g) * (len(g) - 1) for g in several)
+  return Deviation(math.sqrt(squares / degrees), degrees)
+
+
 def difference(
-  values: Sequence[float], reference: Sequence[float]
+  values: Sequence[float], reference: Sequence[float], deviation: Deviation
 ) -> tuple[float, float]:
   """Returns how far one mean is above another, and half its 95% interval.
 
-  The deviation from run to run is taken to be that of the reference for both,
-  since a change may have been tried with one seed alone.
-
   Args:
-    values: Figures of the change.
-    reference: Figures without it, at least two.
+    values: Figures of the change; one will do.
+    reference: Figures without it.
+    deviation: From run to run, of both.
   """
-  error = statistics.stdev(reference) * math.sqrt(
-    1 / len(values) + 1 / len(reference)
-  )
+  error = deviation.value * math.sqrt(1 / len(values) + 1 / len(reference))
   above = statistics.fmean(values) - statistics.fmean(reference)
-  return above, _t(len(reference) - 1) * error
+  return above, _t(deviation.degrees_of_freedom) * error
 
 
 def _t(degrees_of_freedom: int) -> float:

@@ -9,6 +9,9 @@ from official_ext.studies import records, statistics
 
 _Records = dict[str, list[dict[str, Any]]]
 
+_MIRROR = 'test_accuracy_mirror'
+_WITH_MIRROR = ', with the mirror image'
+
 
 def summary(by_variant: _Records) -> str:
   """Returns a table for the terminal: a line for each variant."""
@@ -28,32 +31,66 @@ def costs(folder: str) -> str:
   """Returns what each change costs, the dearest first.
 
   The recipe, which the others are compared with, is the variant with the most
-  runs.
+  runs. The deviation from run to run is taken to be the same with every change,
+  since most are tried once.
   """
   by_variant = records.read_all(folder)
   if not by_variant:
     return ''
   recipe = max(by_variant, key=lambda variant: len(by_variant[variant]))
-  reference = _accuracies(by_variant.pop(recipe))
-  rows = [(recipe, str(len(reference)), _points(reference), '')]
-  if len(reference) > 1:
-    above = {
-      variant: statistics.difference(_accuracies(found), reference)
-      for variant, found in by_variant.items()
-    }
-    for variant in sorted(above, key=lambda variant: above[variant][0]):
-      accuracies = _accuracies(by_variant[variant])
-      points, half_width = above[variant]
-      rows.append(
-        (
-          variant,
-          str(len(accuracies)),
-          _points(accuracies),
-          f'{100 * points:+.2f} ± {100 * half_width:.2f}',
-        )
+  figures = {name: _accuracies(found) for name, found in by_variant.items()}
+  deviation = statistics.pooled_deviation(figures.values())
+  reference = figures.pop(recipe)
+  means = {name: statistics.summarize(figures[name]).mean for name in figures}
+  rows = [(recipe, *_mean(reference), '')]
+  for name in sorted(means, key=lambda name: means[name]):
+    points = _points(figures[name], reference, deviation)
+    rows.append((name, *_mean(figures[name]), points))
+  return _markdown(('change', *_MEAN_HEAD, 'points, 95% interval'), rows)
+
+
+def steps(folder: str) -> str:
+  """Returns what each variant, by name, adds to the one before it.
+
+  The deviation from run to run is taken to be the same for all, as in `costs`;
+  with and without the mirror image are two figures of the same runs, and
+  compared run by run.
+  """
+  by_variant = records.read_all(folder)
+  deviation = statistics.pooled_deviation(map(_accuracies, by_variant.values()))
+  rows, before = [], None
+  for variant in sorted(by_variant):
+    accuracies = _accuracies(by_variant[variant])
+    points = _points(accuracies, before, deviation) if before else ''
+    rows.append((variant, *_mean(accuracies), points))
+    mirror = _mirror_accuracies(by_variant[variant])
+    if mirror:
+      gains = [a - b for a, b in zip(mirror, accuracies, strict=True)]
+      rows.append((variant + _WITH_MIRROR, *_mean(mirror), _mean_points(gains)))
+    before = accuracies
+  return _markdown(
+    ('step', *_MEAN_HEAD, 'points over the line above, 95% interval'), rows
+  )
+
+
+def step_times(folder: str) -> str:
+  """Returns the times of steps and trainings beside those of a recipe."""
+  rows = []
+  for path in sorted(pathlib.Path(folder).glob('*.json')):
+    variants = json.loads(path.read_text())['variants']
+    rows += [
+      (
+        name,
+        f'{figures["images_per_second"]:,.0f}',
+        f'{figures["step_time_over_recipe"]:.2f}',
+        f'{figures["training_time_over_recipe"]:.2f}',
       )
-  head = ('change', 'runs', 'mean test accuracy, %', 'points, 95% interval')
-  return _markdown(head, rows)
+      for name, figures in variants.items()
+    ]
+  return _markdown(
+    ('recipe', 'images/s', 'time of a step ÷ first', 'of training ÷ first'),
+    rows,
+  )
 
 
 def benchmark(folder: str) -> str:
@@ -67,6 +104,8 @@ def benchmark(folder: str) -> str:
 KINDS: dict[str, Callable[[str], str]] = {
   'runs': runs,
   'costs': costs,
+  'steps': steps,
+  'step_times': step_times,
   'benchmark': benchmark,
 }
 
@@ -79,6 +118,8 @@ _SUMMARY_HEAD = (
   'best, %',
   'seconds',
 )
+
+_MEAN_HEAD = ('runs', 'mean test accuracy, %')
 
 # Title, key, unit and digits of a figure, and what it should reach on two
 # cores with matrix instructions for bfloat16.
@@ -127,22 +168,39 @@ def _spread(
   return median, f'{least} to {most}' if len(spread['rounds']) > 1 else ''
 
 
+def _lines(
+  by_variant: _Records,
+) -> list[tuple[str, list[float], list[float]]]:
+  """Returns names, accuracies and seconds of training, in the order of names.
+
+  What was evaluated with the mirror image too has a line for that.
+  """
+  lines = []
+  for variant in sorted(by_variant):
+    found = by_variant[variant]
+    seconds = [record['train_seconds'] for record in found]
+    lines.append((variant, _accuracies(found), seconds))
+    mirror = _mirror_accuracies(found)
+    if mirror:
+      lines.append((variant + _WITH_MIRROR, mirror, seconds))
+  return lines
+
+
 def _summary_rows(by_variant: _Records) -> list[tuple[str, ...]]:
-  return [_summary_row(variant, found) for variant, found in by_variant.items()]
+  return [_summary_row(*line) for line in _lines(by_variant)]
 
 
 def _summary_row(
-  variant: str, found: Sequence[dict[str, Any]]
+  name: str, accuracies: Sequence[float], seconds: Sequence[float]
 ) -> tuple[str, ...]:
-  result = statistics.summarize(_accuracies(found))
-  seconds = [record['train_seconds'] for record in found]
+  result = statistics.summarize(accuracies)
   deviation, interval = '', ''
   if result.deviation is not None and result.half_width is not None:
     deviation = f'{100 * result.deviation:.2f}'
     low, high = result.mean - result.half_width, result.mean + result.half_width
     interval = f'{100 * low:.2f} to {100 * high:.2f}'
   return (
-    variant,
+    name,
     str(result.runs),
     f'{100 * result.mean:.2f}',
     deviation,
@@ -156,8 +214,35 @@ def _accuracies(found: Sequence[dict[str, Any]]) -> list[float]:
   return [record['test_accuracy'] for record in found]
 
 
-def _points(values: Sequence[float]) -> str:
-  return f'{100 * statistics.summarize(values).mean:.2f}'
+def _mirror_accuracies(found: Sequence[dict[str, Any]]) -> list[float]:
+  """Returns the accuracies with the mirror image; none where not evaluated."""
+  last = [record['epochs'][-1] for record in found]
+  return [row[_MIRROR] for row in last if _MIRROR in row]
+
+
+def _mean(values: Sequence[float]) -> tuple[str, str]:
+  return str(len(values)), f'{100 * statistics.summarize(values).mean:.2f}'
+
+
+def _points(
+  values: Sequence[float],
+  reference: Sequence[float],
+  deviation: statistics.Deviation | None,
+) -> str:
+  """Returns a difference, with its interval where there is one."""
+  if deviation is None:
+    return ''
+  points, half_width = statistics.difference(values, reference, deviation)
+  return f'{100 * points:+.2f} ± {100 * half_width:.2f}'
+
+
+def _mean_points(differences: Sequence[float]) -> str:
+  """Returns the mean of differences, with its interval where there is one."""
+  result = statistics.summarize(differences)
+  points = f'{100 * result.mean:+.2f}'
+  if result.half_width is None:
+    return points
+  return f'{points} ± {100 * result.half_width:.2f}'
 
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
