@@ -240,6 +240,22 @@ def test_steps_by_hand(tmp_path):
   ]
 
 
+def test_other_tables_by_hand(tmp_path):
+  export = {'name': 'float16.tflite', 'accuracy': 0.9412, 'agreement': 0.9995}
+  export |= {'max_difference': 0.00234, 'num_bytes': 13 * 2**19}
+  (tmp_path / 'best.json').write_text(json.dumps([export]))
+  assert tables.exports(str(tmp_path)).splitlines()[2:] == [
+    '| best | float16.tflite | 94.12% | 99.95% | 2e-03 | 6.5 |'
+  ]
+  figures = {'images_per_second': 1234.5, 'step_time_over_recipe': 0.981}
+  figures |= {'training_time_over_recipe': 0.41}
+  steps = {'variants': {'quick': figures}}
+  (tmp_path / 'best.json').write_text(json.dumps(steps))
+  assert tables.step_times(str(tmp_path)).splitlines()[2:] == [
+    '| quick | 1,234 | 0.98 | 0.41 |'
+  ]
+
+
 def test_tables_are_put_between_their_marks(folder):
   mark = f'<!-- table: runs {folder} -->\n'
   text = f'before\n{mark}old\n<!-- end table -->\nafter'

@@ -93,6 +93,24 @@ def step_times(folder: str) -> str:
   )
 
 
+def exports(folder: str) -> str:
+  """Returns how exported models do beside the trained ones, by run."""
+  rows = [
+    (
+      path.stem,
+      row['name'],
+      f'{row["accuracy"]:.2%}',
+      f'{row["agreement"]:.2%}',
+      f'{row["max_difference"]:.0e}',
+      f'{row["num_bytes"] / 2**20:.1f}',
+    )
+    for path in sorted(pathlib.Path(folder).glob('*.json'))
+    for row in json.loads(path.read_text())
+  ]
+  head = ('run', 'model', 'test accuracy', 'same class', 'probabilities within')
+  return _markdown((*head, 'MiB'), rows)
+
+
 def benchmark(folder: str) -> str:
   """Returns the figures of each benchmark in a folder, beside their targets."""
   return '\n'.join(
@@ -107,6 +125,7 @@ KINDS: dict[str, Callable[[str], str]] = {
   'steps': steps,
   'step_times': step_times,
   'benchmark': benchmark,
+  'exports': exports,
 }
 
 _SUMMARY_HEAD = (
