@@ -115,6 +115,14 @@ def test_a_file_is_never_overwritten(tmp_path):
   report.check_new(str(tmp_path / 'new.json'))
 
 
+@pytest.mark.parametrize(
+  'place', [['--json', '/home/me/a.json'], ['--json=/home/me/a.json']]
+)
+def test_a_record_does_not_say_where_it_was_written(place):
+  command = report.command(['--rounds', '2', *place, 'gin/x.gin'])
+  assert command == 'python -m official_ext.benchmark --rounds 2 gin/x.gin'
+
+
 def test_a_download_is_refused(tmp_path):
   gin_config.parse([], [f"resnet9_cifar10.data_dir = '{tmp_path}'"])
   with pytest.raises(UserError, match=f'cifar10 is not in {tmp_path}'):

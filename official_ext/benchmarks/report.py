@@ -6,8 +6,7 @@ import os
 import pathlib
 import shlex
 import statistics
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from official_ext.core.errors import RunError, UserError
@@ -125,9 +124,19 @@ class Results:
     }
 
 
-def command() -> str:
-  """Returns the command line of this process, for a record of figures."""
-  return f'python -m official_ext.benchmark {shlex.join(sys.argv[1:])}'
+def command(arguments: Sequence[str]) -> str:
+  """Returns a command line for a record, without where that was written.
+
+  Args:
+    arguments: Those of this command.
+  """
+  kept, skip = [], False
+  for argument in arguments:
+    flag, equals, _ = argument.partition('=')
+    if not skip and flag not in ('--json', '-json'):
+      kept.append(argument)
+    skip = not skip and flag in ('--json', '-json') and not equals
+  return f'python -m official_ext.benchmark {shlex.join(kept)}'
 
 
 def write(path: str, figures: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import statistics
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -108,7 +109,7 @@ def measure(
     timing.interleave(parts, rounds),
     {name: _train_images(params) for name, params in variants.items()},
     {
-      'command': report.command(),
+      'command': report.command(sys.argv[1:]),
       'precision': precisions,
       'rounds': rounds,
       'seconds': seconds,

@@ -6,6 +6,7 @@ the input pipelines take turns, and after them all that computes.
 
 import dataclasses
 import statistics
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 
@@ -216,7 +217,7 @@ def _describe(results: Results, plan: _Plan) -> None:
   params = plan.params
   data = params.task.train_data
   results.setup.update(
-    command=report.command(),
+    command=report.command(sys.argv[1:]),
     model=params.task.model.backbone.type,
     data=f'{data.tfds_name} {data.tfds_split}',
     batch_size=plan.batch_size,
