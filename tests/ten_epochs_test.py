@@ -130,6 +130,25 @@ def test_whitened_convolution_is_two_convolutions():
   assert [v.shape for v in layer.trainable_variables] == [(3, 3, 3, 5)]
 
 
+def test_whitening_is_exact_under_mixed_precision():
+  """bfloat16 has no bits for the differences that whitening amplifies."""
+  images = tf.constant(correlated_images()[:8])
+  outputs = []
+  for policy in ('float32', 'mixed_bfloat16'):
+    tf_keras.utils.set_random_seed(1)
+    tf_keras.mixed_precision.set_global_policy(policy)
+    backbone = resnet9.ResNet9(
+      tf_keras.layers.InputSpec(shape=[None, 12, 12, 3]),
+      channels=(4, 4, 8, 8),
+      first_layer='whitening',
+    )
+    layer = backbone.get_layer('prep_conv')
+    layer.whitening.assign(whitening.filters(images.numpy()))
+    outputs.append(layer(images).numpy())
+  np.testing.assert_array_equal(*outputs)
+  assert backbone(images)['1'].dtype == tf.bfloat16
+
+
 def test_the_task_whitens_its_first_training_images(shapes_dir):
   bindings = ["resnet9_cifar10.first_layer = 'whitening'"]
   params = tiny.config(shapes_dir, bindings)
@@ -265,7 +284,9 @@ def test_celu_and_its_gradient(dtype):
   below = np.minimum(exact, 0) / 0.3
   tolerance = {'float32': 1e-6, 'bfloat16': 4e-3}[dtype]
   wanted = np.maximum(exact, 0) + 0.3 * np.expm1(below)
-  for value, expected in [(y, wanted), (tape.gradient(y, x), np.exp(below))]:
+  slope = tape.gradient(y, x)
+  assert np.min(slope) >= 0
+  for value, expected in [(y, wanted), (slope, np.exp(below))]:
     assert value.dtype == dtype
     np.testing.assert_allclose(
       tf.cast(value, tf.float32), expected, rtol=tolerance, atol=tolerance
@@ -644,6 +665,7 @@ def test_an_override_that_cannot_work_is_named(shapes_dir, override, message):
 
 REPLICAS = """
 import numpy as np, tensorflow as tf, tf_keras
+from official_ext.modeling.backbones import resnet9
 from official_ext.modeling.layers import ghost_batch_norm
 from official_ext.modeling.optimization import moving_average, sgd
 cpu = tf.config.list_physical_devices('CPU')[0]

@@ -45,6 +45,7 @@ def _forward(x: tf.Tensor) -> tf.Tensor:
 def _backward(y: tf.Tensor, dy: tf.Tensor) -> tf.Tensor:
   """The slope is exp(x / a) = 1 + y / a below 0, and 1 above."""
   slope = 1 + tf.minimum(tf.cast(y, tf.float32), 0) / _CELU_ALPHA
+  slope = tf.maximum(slope, 0)  # y may be rounded to less than -a.
   return tf.cast(tf.cast(dy, tf.float32) * slope, dy.dtype)
 
 
