@@ -62,7 +62,9 @@ def main(changes: list[str]) -> None:
     else:
       print(f'{name} in {run.model_dir}', flush=True)
       runs.train(study, run)
-      records.write(run.record, records.make(run.model_dir, run.variant))
+      records.write(
+        run.record, records.make(run.model_dir, run.variant, study.recipe)
+      )
   print(tables.summary(records.read_all(FLAGS.records_dir)))
 
 

@@ -42,7 +42,7 @@ def main() -> int:
   new = readme.fill(old)
   curves = plot.curves(pathlib.Path('records'))
   stale = [str(path)] if new != old else []
-  if curves and plot.read(_PLOT) != curves:
+  if plot.read(_PLOT) != curves:
     stale.append(str(_PLOT))
   for name in stale:
     print(f'{name} does not agree with the records.', file=sys.stderr)
@@ -50,7 +50,7 @@ def main() -> int:
     return 1 if stale else 0
   path.write_text(new)
   if str(_PLOT) in stale:
-    plot.draw(curves, _PLOT)
+    plot.draw(curves, _PLOT) if curves else _PLOT.unlink()
   return 0
 
 

@@ -115,6 +115,11 @@ def test_finished_runs_are_kept_and_a_change_is_one_more(study):
     (['none.gin'], ['0'], 'none.gin'),
     (['wrong.gin'], ['0'], "doesn't have a parameter named 'flipp'"),
     (['a/x.gin', 'b/x.gin'], ['0'], 'two of the files have the same name'),
+    (['a/recipe.gin'], ['0'], 'two of the files have the same name'),
+    (['epochs = "6"'], ['0'], "epochs='6' is str, but must be float"),
+    (['peak_epoch = 99.0'], ['0'], 'the epochs must rise'),
+    (['pooling = "median"'], ['0'], "pooling='median' must be one of max, avg"),
+    (['norm_group_size = 7'], ['0'], 'norm_group_size=7 does not divide'),
   ],
 )
 def test_a_mistake_is_told_before_any_run(
@@ -123,6 +128,10 @@ def test_a_mistake_is_told_before_any_run(
   monkeypatch.chdir(tmp_path)
   pathlib.Path('recipe.gin').write_text('')
   pathlib.Path('wrong.gin').write_text('resnet9_cifar10.flipp = True')
+  for number, change in enumerate(changes):
+    if '=' in change:
+      changes = [f'{number}.gin']
+      pathlib.Path(changes[0]).write_text(f'resnet9_cifar10.{change}')
   study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs')
   with pytest.raises(UserError, match=re.escape(message)):
     runs.check(study, runs.plan(study, changes, seeds))
@@ -135,7 +144,47 @@ def test_an_unfinished_run_has_no_record(tmp_path):
   )
   (tmp_path / 'params.yaml').write_text('trainer: {train_steps: 194}\n')
   with pytest.raises(UserError, match='is not a finished run'):
-    records.make(tmp_path, 'recipe')
+    records.make(tmp_path, 'recipe', 'recipe')
+
+
+@pytest.mark.parametrize('place', ['record', 'run'])
+def test_a_name_stands_for_one_training(tmp_path, monkeypatch, place):
+  """Comments and places may differ, settings may not."""
+  monkeypatch.chdir(tmp_path)
+  gin_file = pathlib.Path('recipe.gin')
+  gin_file.write_text('resnet9_cifar10.epochs = 30\n')
+  folder = "resnet9_cifar10.data_dir = '/a/long/path/" + 'x' * 90 + "'"
+  study = runs.Study(['recipe.gin'], [folder], 'records/tiny', 'runs')
+  (run,) = runs.plan(study, [], ['4'])
+  text = 'resnet9_cifar10.epochs = 30\nresnet9_cifar10.seed = 4'
+  if place == 'record':
+    run.record.parent.mkdir(parents=True)
+    records.write(run.record, record_of('recipe', 4, 0.5) | {'gin': text})
+  else:
+    run.model_dir.mkdir(parents=True)
+    comment = '# Parameters for resnet9_cifar10:\n'
+    (run.model_dir / 'requested.gin').write_text(comment + text)
+  runs.check(study, [run])
+  gin_file.write_text('# As before.\nresnet9_cifar10.epochs = 30\n')
+  runs.check(study, [run])
+  gin_file.write_text('resnet9_cifar10.epochs = 31\n')
+  message = 'other settings: .*epochs = 31. is asked for; give the change a gin'
+  with pytest.raises(UserError, match=message):
+    runs.check(study, [run])
+  gin_file.write_text('')
+  with pytest.raises(UserError, match=r'other settings: .*epochs = 30. was;'):
+    runs.check(study, [run])
+
+
+def test_a_checkpoint_to_begin_with_is_in_a_record_without_its_place():
+  text = (
+    "resnet9_cifar10.data_dir = '/home/me'\n"
+    'resnet9_cifar10.init_checkpoint = \\\n'
+    "    '/home/me/runs/a'\nresnet9_cifar10.seed = 1\n"
+  )
+  assert records.settings(text) == (
+    "resnet9_cifar10.init_checkpoint = '...'\nresnet9_cifar10.seed = 1"
+  )
 
 
 def test_runs_go_seed_by_seed(tmp_path):
@@ -146,7 +195,7 @@ def test_runs_go_seed_by_seed(tmp_path):
   )
   assert planned[2].record == tmp_path / 'noise' / 'x-seed7.json'
   assert planned[2].model_dir == pathlib.Path('runs/noise/x-seed7')
-  assert [run.variant for run in runs.plan(study, [], ['1'])] == ['a']
+  assert [run.variant for run in runs.plan(study, [], ['1', '1'])] == ['a']
 
 
 def test_a_summary_by_hand():
@@ -178,6 +227,17 @@ def test_a_difference_by_hand():
   assert half_width == pytest.approx(4.30265273 * 0.1 * (1 + 1 / 3) ** 0.5)
 
 
+def record_of(name, seed, accuracy, **more):
+  return {
+    'variant': name,
+    'recipe': 'recipe',
+    'seed': seed,
+    'test_accuracy': accuracy,
+    'train_seconds': 1000.0 + seed,
+    'epochs': [{'epoch': 1.0, 'test_accuracy': accuracy, **more}],
+  }
+
+
 @pytest.fixture
 def folder(tmp_path):
   """Records of two variants."""
@@ -186,13 +246,7 @@ def folder(tmp_path):
     ('recipe', 1, 0.92),
     ('worse', 0, 0.81),
   ):
-    record = {
-      'variant': name,
-      'seed': seed,
-      'test_accuracy': accuracy,
-      'train_seconds': 1000.0 + seed,
-      'epochs': [{'epoch': 1.0, 'test_accuracy': accuracy}],
-    }
+    record = record_of(name, seed, accuracy)
     records.write(tmp_path / f'{name}-seed{seed}.json', record)
   return tmp_path
 
@@ -219,11 +273,8 @@ def test_steps_by_hand(tmp_path):
     ('whole', 0, 0.8, 0.81),
     ('whole', 1, 0.82, 0.85),
   ):
-    row = {'epoch': 1.0, 'test_accuracy': accuracy}
-    if mirror:
-      row['test_accuracy_mirror'] = mirror
-    record = {'variant': name, 'seed': seed, 'epochs': [row]}
-    record |= {'test_accuracy': accuracy, 'train_seconds': 10.0}
+    more = {'test_accuracy_mirror': mirror} if mirror else {}
+    record = record_of(name, seed, accuracy, **more)
     records.write(tmp_path / f'{name}-seed{seed}.json', record)
   # Deviation 0.0141421, one degree of freedom: 12.7062 × √2, then × √(3/2).
   assert tables.steps(str(tmp_path)).splitlines()[2:] == [
@@ -235,8 +286,8 @@ def test_steps_by_hand(tmp_path):
   ]
   summary = tables.summary(records.read_all(str(tmp_path))).splitlines()
   assert [line.split()[-7:] for line in summary[3:]] == [
-    ['2', '81.00', '1.41', '68.29', 'to', '93.71', '82.00', '10'][-7:],
-    ['2', '83.00', '2.83', '57.59', 'to', '108.41', '85.00', '10'][-7:],
+    ['2', '81.00', '1.41', '68.29', 'to', '93.71', '82.00', '1,000'][-7:],
+    ['2', '83.00', '2.83', '57.59', 'to', '108.41', '85.00', '1,000'][-7:],
   ]
 
 
@@ -270,8 +321,42 @@ def test_tables_are_put_between_their_marks(folder):
     readme.fill('<!-- table: runs records -->\n')
 
 
-def test_what_is_no_record_is_refused(tmp_path):
-  (tmp_path / 'a.json').write_text('[1]')
+def test_what_costs_are_compared_with_is_the_recipe(folder):
+  """Though a change may have as many runs, or more."""
+  for seed in range(1, 4):
+    record = record_of('a_change', seed, 0.8 + seed / 100)
+    records.write(folder / f'a_change-seed{seed}.json', record)
+  lines = tables.costs(str(folder)).splitlines()[2:]
+  assert [line.split()[1] for line in lines] == ['recipe', 'worse', 'a_change']
+  assert lines[0] == '| recipe | 2 | 91.00 |  |'
+  for file in folder.glob('recipe-*'):
+    file.unlink()
+  with pytest.raises(UserError, match='no record of the one recipe'):
+    tables.costs(str(folder))
+
+
+def test_records_that_are_not_alike_are_refused(tmp_path):
+  study = tmp_path / '24_epochs'
+  study.mkdir()
+  (tmp_path / 'original').mkdir()
+  (tmp_path / 'original' / '24_epochs.jsonl').write_text('{"test_acc": 0.4}')
+  plain = record_of('resnet9_v100', 0, 0.5)
+  mirror = record_of('resnet9_v100', 1, 0.5, test_accuracy_mirror=0.6)
+  mirror['epochs'] *= 2
+  for record in (plain, mirror):
+    records.write(study / f'{record["seed"]}.json', record)
+  for table in (tables.runs, tables.steps):
+    with pytest.raises(UserError, match='1 of the 2 records of resnet9_v100'):
+      table(str(study))
+  with pytest.raises(UserError, match=r'the runs of ours in .* differ in len'):
+    plot.curves(tmp_path)
+
+
+@pytest.mark.parametrize(
+  'text', ['[1]', '{"variant": "q"}', '{"variant": "q", "seed": "1"}', '']
+)
+def test_what_is_no_record_is_refused(tmp_path, text):
+  (tmp_path / 'a.json').write_text(text)
   with pytest.raises(UserError, match=r'a\.json is no record'):
     records.read_all(str(tmp_path))
 

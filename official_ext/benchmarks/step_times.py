@@ -115,7 +115,7 @@ def measure(
       'seconds': seconds,
       'cpu': machine.cpu_name(),
       'cores': machine.cores(),
-      'versions': machine.versions(),
+      'versions': machine.versions('torch'),
     },
   )
 

@@ -227,7 +227,7 @@ def _describe(results: Results, plan: _Plan) -> None:
     replicas=plan.replicas,
     cpu=machine.cpu_name(),
     cores=machine.cores(),
-    versions=machine.versions(),
+    versions=machine.versions('torch'),
   )
 
 

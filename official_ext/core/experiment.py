@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import difflib
+import types
 from typing import Any
 
 import tensorflow as tf
@@ -140,6 +141,20 @@ def parse(flags_obj: Any) -> cfg.ExperimentConfig:
     raise UserError(f'the experiment: {error.args[0]}') from error
   params.lock()
   return params
+
+
+def check_gin() -> None:
+  """Raises where what gin binds for `resnet9_cifar10` cannot work.
+
+  Neither the data nor the machine's devices are looked at.
+
+  Raises:
+    UserError: At the first such value.
+  """
+  flags_obj = types.SimpleNamespace(experiment='resnet9_cifar10')
+  params = ExperimentParser(flags_obj).base_experiment()
+  type_checks.check_types(params, made=params)
+  validation.check(params, num_replicas=1)
 
 
 def _override(

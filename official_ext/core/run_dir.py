@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import importlib.metadata
 import itertools
 import json
 import os
@@ -18,20 +17,10 @@ from collections.abc import Iterator, Sequence
 import gin
 from official.core import config_definitions as cfg
 
-from official_ext.core import safe_yaml
+from official_ext.core import machine, safe_yaml
 from official_ext.core.errors import UserError
 
 _LOCK_FILE = '.lock'
-
-_PACKAGES = (
-  'official_ext',
-  'tf-models-official',
-  'tensorflow',
-  'tf_keras',
-  'tensorflow-datasets',
-  'gin-config',
-  'numpy',
-)
 
 
 def choose(model_dir: str | None, gin_files: Sequence[str], name: str) -> str:
@@ -135,6 +124,8 @@ def _unwritable(model_dir: str, error: OSError) -> UserError:
 def describe_run(params: cfg.ExperimentConfig, model_dir: str) -> None:
   """Writes what was asked for, before training: config, gin text, versions.
 
+  `versions.json` is what `machine.describe` returns.
+
   A file of an earlier start that says something else is kept beside the new one
   under a number.
   """
@@ -145,24 +136,12 @@ def describe_run(params: cfg.ExperimentConfig, model_dir: str) -> None:
   (fresh / 'params.yaml').write_text(safe_yaml.dump(params.as_dict()))
   command = f'# python -m official_ext.train {shlex.join(sys.argv[1:])}\n'
   (fresh / 'requested.gin').write_text(command + gin.config_str())
-  (fresh / 'versions.json').write_text(json.dumps(versions(), indent=2) + '\n')
+  (fresh / 'versions.json').write_text(
+    json.dumps(machine.describe(), indent=2) + '\n'
+  )
   for file in fresh.iterdir():
     _replace(file, folder / file.name)
   fresh.rmdir()
-
-
-def versions() -> dict[str, str]:
-  """Returns the versions of Python, the platform and the main packages."""
-  found = {
-    'python': platform.python_version(),
-    'platform': platform.platform(),
-  }
-  for package in _PACKAGES:
-    try:
-      found[package] = importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-      found[package] = 'not installed'  # official_ext in a bare checkout.
-  return found
 
 
 def resume_command(model_dir: str) -> str:

@@ -5,6 +5,7 @@ import pathlib
 import re
 import statistics
 
+from official_ext.core.errors import UserError
 from official_ext.studies import records
 
 _STUDY, _RECIPE = '24_epochs', 'resnet9_v100'
@@ -19,6 +20,9 @@ def curves(folder: pathlib.Path) -> Curves:
 
   Args:
     folder: That of all records.
+
+  Raises:
+    UserError: If runs to draw together have different numbers of epochs.
   """
   ours = records.read_all(str(folder / _STUDY)).get(_RECIPE)
   if not ours:
@@ -28,6 +32,12 @@ def curves(folder: pathlib.Path) -> Curves:
     'ours': [[row['test_accuracy'] for row in run['epochs']] for run in ours],
     'original': [[json.loads(line)['test_acc'] for line in lines]],
   }
+  for name, found in runs.items():
+    if len(set(map(len, found))) > 1:
+      raise UserError(
+        f'the runs of {name} in {folder / _STUDY} differ in length; keep those '
+        'of one recipe there.'
+      )
   return {
     name: [[round(value, 4) for value in run] for run in found]
     for name, found in runs.items()

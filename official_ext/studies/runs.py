@@ -7,10 +7,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from official_ext import registry_imports  # noqa: F401  What gin may bind.
-from official_ext.core import gin_config
+import gin
+
+from official_ext.core import experiment, gin_config
 from official_ext.core.errors import RunError, Stopped, UserError
+from official_ext.studies import records
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -30,6 +33,11 @@ class Study:
   bindings: Sequence[str]
   records_dir: str
   runs_dir: str
+
+  @property
+  def recipe(self) -> str:
+    """Names what is changed: the last of the files."""
+    return pathlib.Path(self.gin_files[-1]).stem
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,12 +80,12 @@ def plan(
   folder = pathlib.Path(study.records_dir).expanduser()
   folders = pathlib.Path(study.runs_dir).expanduser() / folder.resolve().name
   variants = {pathlib.Path(change).stem: change for change in changes}
-  if len(variants) < len(changes):
+  if len({study.recipe, *variants}) <= len(changes):
     raise UserError(
       'two of the files have the same name, and so would their records; '
-      f'rename one of {", ".join(changes)}.'
+      f'rename one of {", ".join([study.gin_files[-1], *changes])}.'
     )
-  recipe: dict[str, str | None] = {pathlib.Path(study.gin_files[-1]).stem: None}
+  recipe: dict[str, str | None] = {study.recipe: None}
   return [
     Run(
       variant,
@@ -86,7 +94,7 @@ def plan(
       folders / f'{variant}-seed{seed}',
       folder / f'{variant}-seed{seed}.json',
     )
-    for seed in map(_seed, seeds)
+    for seed in dict.fromkeys(map(_seed, seeds))
     for variant, change in (variants or recipe).items()
   ]
 
@@ -95,11 +103,19 @@ def check(study: Study, runs: Sequence[Run]) -> None:
   """Raises before the first hour of training what would end a later one.
 
   Raises:
-    UserError: If a gin file is not there or has a mistake, or the records
-      cannot be written.
+    UserError: If a gin file is not there or has a mistake, the records cannot
+      be written, or what is there is of a training with other settings.
   """
-  for change in {run.change for run in runs}:
-    gin_config.parse(_files(study, change), study.bindings)
+  for run in runs:
+    gin_config.parse(_files(study, run.change), _bindings(study, run))
+    experiment.check_gin()
+    asked = records.settings(gin.config_str())
+    if run.record.exists():
+      _check_same(asked, records.read(run.record)['gin'], run.record, study)
+    requested = run.model_dir / 'requested.gin'
+    if requested.exists():
+      there = records.settings(requested.read_text())
+      _check_same(asked, there, run.model_dir, study)
   for folder in {run.record.parent for run in runs}:
     try:
       folder.mkdir(parents=True, exist_ok=True)
@@ -108,6 +124,24 @@ def check(study: Study, runs: Sequence[Run]) -> None:
         f'--records_dir={study.records_dir} cannot be made '
         f'({error.strerror}); name another folder.'
       ) from error
+
+
+def _check_same(
+  asked: str, there: str, place: pathlib.Path, study: Study
+) -> None:
+  """Raises where a name stands for two trainings."""
+  if asked == there:
+    return
+  ours, theirs = asked.splitlines(), there.splitlines()
+  line = next(
+    (f'{line.strip()!r} is asked for' for line in ours if line not in theirs),
+    None,
+  ) or next(f'{line.strip()!r} was' for line in theirs if line not in ours)
+  raise UserError(
+    f'{place} is of a training with other settings: {line}; give the change a '
+    f'gin file of its own, or name another --records_dir than '
+    f'{study.records_dir}.'
+  )
 
 
 def train(study: Study, run: Run) -> None:
@@ -121,8 +155,7 @@ def train(study: Study, run: Run) -> None:
   """
   command = [sys.executable, '-m', 'official_ext.train']
   command += [f'--gin_file={file}' for file in _files(study, run.change)]
-  command += [f'--gin_params={binding}' for binding in study.bindings]
-  command += [f'--gin_params=resnet9_cifar10.seed={run.seed}']
+  command += [f'--gin_params={line}' for line in _bindings(study, run)]
   command += [f'--model_dir={run.model_dir}']
   status = _run(command)
   for number in _SIGNALS:
@@ -141,15 +174,28 @@ def _files(study: Study, change: str | None) -> list[str]:
   return [*study.gin_files, *([change] if change else [])]
 
 
+def _bindings(study: Study, run: Run) -> list[str]:
+  return [*study.bindings, f'resnet9_cifar10.seed={run.seed}']
+
+
 def _run(command: Sequence[str]) -> int:
   """Runs a command to its end, and passes signals on to it."""
-  # In a session of its own, it gets a Ctrl-C once.
-  process = subprocess.Popen(command, start_new_session=True)
-  before = [
-    signal.signal(n, lambda number, _: process.send_signal(number))
-    for n in _SIGNALS
-  ]
+  early: list[int] = []
+  processes: list[subprocess.Popen] = []
+
+  def pass_on(number: int, _: Any) -> None:
+    for process in processes:
+      process.send_signal(number)
+    if not processes:
+      early.append(number)
+
+  before = [signal.signal(number, pass_on) for number in _SIGNALS]
   try:
+    # In a session of its own, it gets a Ctrl-C once.
+    process = subprocess.Popen(command, start_new_session=True)
+    processes.append(process)
+    for number in early:
+      process.send_signal(number)
     return process.wait()
   finally:
     for number, handler in zip(_SIGNALS, before, strict=True):

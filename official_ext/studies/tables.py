@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from official_ext.core.errors import UserError
 from official_ext.studies import records, statistics
 
 _Records = dict[str, list[dict[str, Any]]]
@@ -30,14 +31,24 @@ def runs(folder: str) -> str:
 def costs(folder: str) -> str:
   """Returns what each change costs, the dearest first.
 
-  The recipe, which the others are compared with, is the variant with the most
-  runs. The deviation from run to run is taken to be the same with every change,
-  since most are tried once.
+  The deviation from run to run is taken to be the same with every change, since
+  most are tried once.
+
+  Raises:
+    UserError: If the recipe that all are changes to has no record.
   """
   by_variant = records.read_all(folder)
   if not by_variant:
     return ''
-  recipe = max(by_variant, key=lambda variant: len(by_variant[variant]))
+  recipes = {
+    record.get('recipe') for found in by_variant.values() for record in found
+  }
+  recipe = recipes.pop() if len(recipes) == 1 else None
+  if recipe not in by_variant:
+    raise UserError(
+      f'{folder} has no record of the one recipe that the others are changes '
+      'to; train it first.'
+    )
   figures = {name: _accuracies(found) for name, found in by_variant.items()}
   deviation = statistics.pooled_deviation(figures.values())
   reference = figures.pop(recipe)
@@ -234,9 +245,19 @@ def _accuracies(found: Sequence[dict[str, Any]]) -> list[float]:
 
 
 def _mirror_accuracies(found: Sequence[dict[str, Any]]) -> list[float]:
-  """Returns the accuracies with the mirror image; none where not evaluated."""
+  """Returns the accuracies with the mirror image; none where not evaluated.
+
+  Raises:
+    UserError: If some of the runs have one.
+  """
   last = [record['epochs'][-1] for record in found]
-  return [row[_MIRROR] for row in last if _MIRROR in row]
+  accuracies = [row[_MIRROR] for row in last if _MIRROR in row]
+  if accuracies and len(accuracies) < len(found):
+    raise UserError(
+      f'{len(accuracies)} of the {len(found)} records of '
+      f'{found[0]["variant"]} have {_MIRROR}; train all of them alike.'
+    )
+  return accuracies
 
 
 def _mean(values: Sequence[float]) -> tuple[str, str]:
