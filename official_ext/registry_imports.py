@@ -17,5 +17,5 @@ from official_ext.configs import image_classification as _configs
 from official_ext.datasets import procedural_shapes
 from official_ext.modeling.backbones import resnet9
 from official_ext.modeling.optimization import lr_schedule, sgd
+from official_ext.tasks import garden_tasks
 from official_ext.tasks import image_classification as _tasks
-from official_ext.tasks import input_normalization

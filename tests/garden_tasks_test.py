@@ -399,3 +399,70 @@ def test_the_command_trains_and_goes_on_with_a_stock_experiment(
   train_lib.run(params, 'train_and_eval', str(tmp_path / 'run'))
   assert 'from step 2 of 3' in capsys.readouterr().out
   assert [row['step'] for row in read_rows(tmp_path / 'run')] == [1, 2, 3]
+
+
+OPTIMIZATION = {
+  'optimizer': {
+    'type': 'sgd_coupled_decay',
+    'sgd_coupled_decay': {
+      'momentum': 0.9,
+      'lr_groups': [{'pattern': 'beta$', 'lr_multiplier': 0.0}],
+    },
+  },
+  'learning_rate': {
+    'type': 'piecewise_linear',
+    'piecewise_linear': {
+      'epochs': [0.0, 4.0],
+      'values': [0.0, 0.8],
+      'steps_per_epoch': 1,
+    },
+  },
+  'ema': {'average_decay': 0.75, 'interval': 1},
+}
+
+
+@pytest.mark.parametrize('name', ['resnet9_segmentation', 'resnet9_retinanet'])
+def test_groups_schedule_and_average_are_for_any_task(records, tmp_path, name):
+  """Two steps; offsets, whose rate is 0, stay where they were."""
+  trainer = {'optimizer_config': OPTIMIZATION, 'train_tf_function': False}
+  params = config(name, records, override=json.dumps({'trainer': trainer}))
+  train_lib.run(params, 'train', str(tmp_path))
+  rows = read_rows(tmp_path)
+  assert [row['learning_rate'] for row in rows] == pytest.approx([0.2, 0.4])
+  first, second = (
+    tf.train.load_checkpoint(str(tmp_path / f'ckpt-{step}')) for step in (1, 2)
+  )
+  slot = '/.OPTIMIZER_SLOT/optimizer/average/.ATTRIBUTES/VARIABLE_VALUE'
+  value = '/.ATTRIBUTES/VARIABLE_VALUE'
+  averages = [
+    key for key in second.get_variable_to_shape_map() if key.endswith(slot)
+  ]
+  changed = 0
+  for key in averages:
+    weight = second.get_tensor(key.replace(slot, value))
+    average = 0.75 * first.get_tensor(key) + 0.25 * weight
+    np.testing.assert_allclose(second.get_tensor(key), average, atol=1e-6)
+    changed += np.any(weight != first.get_tensor(key.replace(slot, value)))
+    if key.endswith('beta' + slot):
+      assert not np.any(weight)
+  assert changed > 24
+
+
+@pytest.mark.parametrize(
+  ('override', 'message'),
+  [
+    (
+      'first_layer=whitening',
+      "'whitening' needs filters, which resnet9_cifar10",
+    ),
+    ('first_layer=white', "'white' must be one of conv, whitening"),
+    ('norm_group_size=3', 'norm_group_size=3 does not divide the batch of 4'),
+  ],
+)
+def test_an_option_that_cannot_work_here_is_named(records, override, message):
+  with pytest.raises(UserError, match=message):
+    config(
+      'resnet9_segmentation',
+      records,
+      override=f'task.model.backbone.resnet9.{override}',
+    )

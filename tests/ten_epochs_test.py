@@ -641,6 +641,21 @@ def test_a_mistake_is_named(shapes_dir, bindings, message):
 
 
 @pytest.mark.parametrize(
+  'setting',
+  [
+    # As PyTorch has it.
+    "lr_groups = [{'pattern': 'bias$', 'lr_multiplier': 64.0}]",
+    "exclude_from_weight_decay = ['bias$']",
+  ],
+)
+def test_a_pattern_that_finds_nothing_is_named(shapes_dir, tmp_path, setting):
+  message = r"'bias\$' finds no variable of the model; there are layer1_bn/beta"
+  with pytest.raises(UserError, match=message):
+    tiny.run(shapes_dir, tmp_path / 'run', [f'resnet9_cifar10.{setting}'])
+  assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize(
   ('override', 'message'),
   [
     ('trainer.best_checkpoint_eval_metric=accuracy_mirror', 'must be one of'),

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from official.core import config_definitions as cfg
-from official.modeling import hyperparams, optimization
+from official.modeling import hyperparams
 from official.vision.configs import common as garden_common
 
-from official_ext.configs import backbones, common
+from official_ext.configs import backbones, common, optimization
 from official_ext.configs.image_classification import (
   CIFAR10_MEAN_RGB,
   CIFAR10_STDDEV_RGB,

@@ -1,5 +1,6 @@
 """Garden's semantic segmentation with ResNet9."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import gin
@@ -19,6 +20,11 @@ _LAST_LEVEL = 3
 # Where the fine features are taken, at a stride of 4.
 _FINE_LEVEL = 2
 _DECODERS = ('aspp', 'fpn')
+
+
+@dataclasses.dataclass
+class SemanticSegmentationTask(semantic_segmentation.SemanticSegmentationTask):
+  """Garden's task config, for the task that knows our moving average."""
 
 
 @exp_factory.register_config_factory('resnet9_segmentation')
@@ -132,7 +138,7 @@ def resnet9_segmentation(
     norm_activation=recipes.norm_activation(),
   )
   return cfg.ExperimentConfig(
-    task=semantic_segmentation.SemanticSegmentationTask(
+    task=SemanticSegmentationTask(
       model=model,
       train_data=semantic_segmentation.DataConfig(
         image_feature=feature,

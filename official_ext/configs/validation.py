@@ -38,6 +38,12 @@ USED_DATA_FIELDS = frozenset(
 )
 
 
+_Check = tuple[Callable[[Any], bool], str]
+# Place, what is to be there, its name on the gin surface.
+_Rule = tuple[str, _Check, str]
+
+_PATTERNS_PLACE = 'trainer.optimizer_config.optimizer.sgd_coupled_decay'
+
 # Its feature maps are halved three times.
 RESNET9_LAST_LEVEL = 3
 
@@ -54,11 +60,7 @@ def check(params: cfg.ExperimentConfig, num_replicas: int) -> None:
   """
   for data in ('train_data', 'validation_data'):
     _check_used(getattr(params.task, data), f'task.{data}.')
-  for place, (accepts, requirement), argument in _RULES:
-    for value in _chosen(params, place):
-      if not accepts(value):
-        mend = f' (gin: resnet9_cifar10.{argument})' if argument else ''
-        raise UserError(f'{place}={value!r} must be {requirement}{mend}.')
+  _check_rules(params, _RULES)
   _check_knots(params.trainer.optimizer_config.learning_rate)
   _check_names(params.task.model)
   _check_losses(params.task.losses)
@@ -68,17 +70,31 @@ def check(params: cfg.ExperimentConfig, num_replicas: int) -> None:
   _check_best_metric(params)
 
 
-def check_other_task(params: cfg.ExperimentConfig) -> None:
+def check_other_task(params: cfg.ExperimentConfig, num_replicas: int) -> None:
   """Raises where a value cannot work, in an experiment of any other task.
 
   Args:
     params: A config whose types `check_types` has checked.
+    num_replicas: Of all workers' devices.
 
   Raises:
     UserError: At the first such value.
   """
   _check_levels(getattr(params.task, 'model', None))
-  _check_init_checkpoint(getattr(params.task, 'init_checkpoint', None))
+  init_checkpoint = getattr(params.task, 'init_checkpoint', None)
+  _check_init_checkpoint(init_checkpoint)
+  if _resnet9(params):
+    _check_rules(params, _BACKBONE_RULES)
+    _check_norm(params, num_replicas)
+    if _resnet9(params).first_layer == 'whitening' and not init_checkpoint:
+      raise UserError(
+        "task.model.backbone.resnet9.first_layer='whitening' needs filters, "
+        'which resnet9_cifar10 computes from its training images; name a run '
+        'of it as task.init_checkpoint.'
+      )
+  optimizer = getattr(params.trainer.optimizer_config, 'optimizer', None)
+  if optimizer:
+    _check_patterns(optimizer)
 
 
 def check_complete(params: cfg.ExperimentConfig) -> None:
@@ -108,6 +124,26 @@ def check_complete(params: cfg.ExperimentConfig) -> None:
     if batch_size < 1:
       raise UserError(
         f'task.{data}.global_batch_size={batch_size} must be at least 1.'
+      )
+
+
+def check_patterns_find(optimizer: Any, names: Sequence[str]) -> None:
+  """Raises for an expression that finds no variable, and so would do nothing.
+
+  Args:
+    optimizer: A config of optimizers that `check` or `check_other_task` has
+      checked; of any but `sgd_coupled_decay` nothing is asked.
+    names: Of the model's variables, as the optimizer knows them.
+
+  Raises:
+    UserError: At the first such expression.
+  """
+  for key, pattern in _patterns(optimizer):
+    if not any(re.search(pattern, name) for name in names):
+      raise UserError(
+        f"{_PATTERNS_PLACE}.{key}: '{pattern}' finds no variable of the model; "
+        f'there are {", ".join(sorted(names)[:5])} and others '
+        f'(gin: resnet9_cifar10.{key}).'
       )
 
 
@@ -248,25 +284,33 @@ def _check_init_checkpoint(path: str | None) -> None:
     )
 
 
+def _patterns(optimizer: Any) -> list[tuple[str, str]]:
+  """Returns the expressions of `sgd_coupled_decay`, with where they stand."""
+  if optimizer.type != 'sgd_coupled_decay':
+    return []
+  config = optimizer.sgd_coupled_decay
+  return [
+    *(
+      ('exclude_from_weight_decay', pattern)
+      for pattern in config.exclude_from_weight_decay
+    ),
+    *(('lr_groups', group.pattern) for group in config.lr_groups),
+  ]
+
+
 def _check_patterns(optimizer: Any) -> None:
   """Raises for an expression that cannot be compiled."""
+  for key, pattern in _patterns(optimizer):
+    try:
+      re.compile(pattern)
+    except re.error as error:
+      raise UserError(
+        f"{_PATTERNS_PLACE}.{key}: '{pattern}' is no regular expression, "
+        f'{error} (gin: resnet9_cifar10.{key}).'
+      ) from error
   if optimizer.type != 'sgd_coupled_decay':
     return
-  config = optimizer.sgd_coupled_decay
-  for key, patterns in (
-    ('exclude_from_weight_decay', config.exclude_from_weight_decay),
-    ('lr_groups', [group.pattern for group in config.lr_groups]),
-  ):
-    for pattern in patterns:
-      try:
-        re.compile(pattern)
-      except re.error as error:
-        raise UserError(
-          'trainer.optimizer_config.optimizer.sgd_coupled_decay.'
-          f"{key}: '{pattern}' is no regular expression, {error} "
-          f'(gin: resnet9_cifar10.{key}).'
-        ) from error
-  for group in config.lr_groups:
+  for group in optimizer.sgd_coupled_decay.lr_groups:
     for key in ('lr_multiplier', 'weight_decay_multiplier'):
       value = getattr(group, key)
       if not 0 <= value < math.inf:
@@ -276,10 +320,25 @@ def _check_patterns(optimizer: Any) -> None:
         )
 
 
+def _resnet9(params: cfg.ExperimentConfig) -> Any:
+  """Returns the config of the backbone where it is ResNet9."""
+  backbone = getattr(getattr(params.task, 'model', None), 'backbone', None)
+  is_resnet9 = getattr(backbone, 'type', None) == 'resnet9'
+  return backbone.resnet9 if backbone and is_resnet9 else None
+
+
+def _check_rules(params: cfg.ExperimentConfig, rules: Sequence[_Rule]) -> None:
+  for place, (accepts, requirement), argument in rules:
+    for value in _chosen(params, place):
+      if not accepts(value):
+        mend = f' (gin: resnet9_cifar10.{argument})' if argument else ''
+        raise UserError(f'{place}={value!r} must be {requirement}{mend}.')
+
+
 def _check_norm(params: cfg.ExperimentConfig, num_replicas: int) -> None:
   """Raises where batch norm's groups do not divide the batch."""
-  backbone = params.task.model.backbone
-  size = backbone.resnet9.norm_group_size if backbone.type == 'resnet9' else 0
+  backbone = _resnet9(params)
+  size = backbone.norm_group_size if backbone else 0
   if not size:
     return
   place = f'task.model.backbone.resnet9.norm_group_size={size}'
@@ -353,8 +412,6 @@ _COUNTS = (
   'max_to_keep',
 )
 
-_Check = tuple[Callable[[Any], bool], str]
-
 
 def _one_of(*names: str | None) -> _Check:
   return lambda v: v in names, f'one of {", ".join(map(str, names))}'
@@ -374,14 +431,7 @@ _CHANNELS: _Check = (
   'four numbers of at least 1',
 )
 
-# (place, what it must be, its name on the gin surface).
-_RULES: tuple[tuple[str, _Check, str], ...] = (
-  ('task.model.num_classes', _AT_LEAST_0, 'num_classes'),
-  ('task.model.pooling', _one_of('max', 'avg'), 'pooling'),
-  ('task.model.dropout_rate', _SHARE, ''),
-  ('task.model.logit_scale', _ABOVE_0, 'logit_scale'),
-  ('task.model.norm_activation.norm_momentum', _SHARE, 'norm_momentum'),
-  ('task.model.norm_activation.norm_epsilon', _ABOVE_0, 'norm_epsilon'),
+_BACKBONE_RULES: tuple[_Rule, ...] = (
   ('task.model.backbone.resnet9.channels', _CHANNELS, 'channels'),
   (
     'task.model.backbone.resnet9.first_layer',
@@ -393,6 +443,15 @@ _RULES: tuple[tuple[str, _Check, str], ...] = (
     _AT_LEAST_0,
     'norm_group_size',
   ),
+)
+_RULES: tuple[_Rule, ...] = (
+  ('task.model.num_classes', _AT_LEAST_0, 'num_classes'),
+  ('task.model.pooling', _one_of('max', 'avg'), 'pooling'),
+  ('task.model.dropout_rate', _SHARE, ''),
+  ('task.model.logit_scale', _ABOVE_0, 'logit_scale'),
+  ('task.model.norm_activation.norm_momentum', _SHARE, 'norm_momentum'),
+  ('task.model.norm_activation.norm_epsilon', _ABOVE_0, 'norm_epsilon'),
+  *_BACKBONE_RULES,
   ('task.losses.label_smoothing', _SHARE, 'label_smoothing'),
   ('task.train_data.global_batch_size', _AT_LEAST_1, 'batch_size'),
   ('task.validation_data.global_batch_size', _AT_LEAST_1, 'eval_batch_size'),

@@ -134,7 +134,8 @@ def parse(flags_obj: Any) -> cfg.ExperimentConfig:
     chosen = parser.trainer_keys | _changed(params.trainer, made.trainer)
     _fit_to_data(params, chosen)
   else:
-    validation.check_other_task(params)
+    replicas = devices.count_replicas(params.runtime)
+    validation.check_other_task(params, replicas)
   try:
     params.validate()
   except KeyError as error:

@@ -30,6 +30,7 @@ from official_ext.core.progress import Progress
 from official_ext.core.stopping import StopRequest
 from official_ext.core.trainer import Trainer
 from official_ext.dataloaders import in_memory
+from official_ext.modeling.optimization import sgd
 
 # Those of Garden's modes that its open-source runner has too.
 MODES = (
@@ -110,6 +111,11 @@ def _run_in(
       trainer = _build_trainer(
         params, mode, model_dir, strategy, progress, stop
       )
+      if trains:
+        validation.check_patterns_find(
+          params.trainer.optimizer_config.optimizer,
+          [sgd.plain_name(variable) for variable in trainer.model.variables],
+        )
       step = checkpoints.restore(trainer.checkpoint, model_dir, repair=trains)
       if trains and not step:
         transfer.check(params.task, trainer.model)

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tf_keras
-from official.core import config_definitions as cfg
 from official.core import task_factory
 from official.vision.tasks import image_classification
 
@@ -17,9 +16,9 @@ from official_ext.dataloaders import (
 )
 from official_ext.modeling import factory
 from official_ext.modeling.layers import whitened_conv
-from official_ext.modeling.optimization.moving_average import MovingAverage
 from official_ext.ops import whitening
 from official_ext.ops.normalize import normalize
+from official_ext.tasks.weight_averaging import WeightAveraging
 
 # Images whose patches the first layer's whitening is computed from; the
 # number of `new_dawn.py` of https://github.com/davidcpage/cifar10-fast.
@@ -30,7 +29,9 @@ _MIRROR_ACCURACY = 'accuracy_mirror'
 
 
 @task_factory.register_task_cls(exp_cfg.ImageClassificationTask)
-class ImageClassificationTask(image_classification.ImageClassificationTask):
+class ImageClassificationTask(
+  WeightAveraging, image_classification.ImageClassificationTask
+):
   """Garden's image classification with this package's model and input.
 
   What a step computes, the losses and the metrics are Garden's.
@@ -48,22 +49,6 @@ class ImageClassificationTask(image_classification.ImageClassificationTask):
     )
     model.backbone.trainable = not self.task_config.freeze_backbone
     return model
-
-  @classmethod
-  def create_optimizer(
-    cls, optimizer_config: cfg.OptimizationConfig, *args: Any, **kwargs: Any
-  ) -> tf_keras.optimizers.Optimizer:
-    """Returns Garden's optimizer, inside a `MovingAverage` if asked for.
-
-    Garden would scale losses outside of the average, which then is lost.
-    """
-    optimizer = super().create_optimizer(
-      optimizer_config.replace(ema=None), *args, **kwargs
-    )
-    average = optimizer_config.ema
-    return (
-      MovingAverage(optimizer, **average.as_dict()) if average else optimizer
-    )
 
   def initialize(self, model: tf_keras.Model) -> None:
     """Loads Garden's initial checkpoint, or computes what the data decide.
@@ -139,12 +124,7 @@ class ImageClassificationTask(image_classification.ImageClassificationTask):
     params = self.task_config.train_data
     if params.preprocess_on_device:
       images = preprocessing.for_training(images, params)
-    average = optimizer if isinstance(optimizer, MovingAverage) else None
-    inner = average.inner if average else optimizer
-    logs = super().train_step((images, labels), model, inner, metrics)
-    if average:
-      average.update()
-    return logs
+    return super().train_step((images, labels), model, optimizer, metrics)
 
   @tf.autograph.experimental.do_not_convert
   def validation_step(

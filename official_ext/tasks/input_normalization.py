@@ -1,17 +1,11 @@
-"""Garden's tasks whose parsers know one normalisation, given another."""
+"""A normalisation of their own for tasks whose parsers know one alone."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from official.core import task_factory
 from official.vision.ops import preprocess_ops
-from official.vision.tasks import image_classification, maskrcnn, retinanet
-
-from official_ext.configs import garden_classification
-from official_ext.configs import maskrcnn as maskrcnn_cfg
-from official_ext.configs import retinanet as retinanet_cfg
 
 
 class InputNormalization:
@@ -69,26 +63,3 @@ def renormalize(
   return tf.cast(
     exact * scale.astype(np.float32) + offset.astype(np.float32), images.dtype
   )
-
-
-@task_factory.register_task_cls(garden_classification.ClassificationTask)
-class ClassificationTask(
-  InputNormalization, image_classification.ImageClassificationTask
-):
-  """Garden's image classification."""
-
-
-@task_factory.register_task_cls(retinanet_cfg.RetinaNetTask)
-class RetinaNetTask(InputNormalization, retinanet.RetinaNetTask):
-  """Garden's RetinaNet."""
-
-
-@task_factory.register_task_cls(maskrcnn_cfg.MaskRCNNTask)
-class MaskRCNNTask(InputNormalization, maskrcnn.MaskRCNNTask):
-  """Garden's Mask R-CNN."""
-
-  def validation_step(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-    """Evaluates a batch; there is no loss, for which Garden gives 0."""
-    logs = super().validation_step(*args, **kwargs)
-    logs.pop(self.loss)
-    return logs

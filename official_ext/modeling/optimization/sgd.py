@@ -62,7 +62,7 @@ class SGDCoupledDecay(tf_keras.optimizers.legacy.SGD):
   def _resource_apply_dense(
     self, grad: tf.Tensor, var: tf.Variable, apply_state: Any = None
   ) -> tf.Operation:
-    rate, decay = self._multipliers(_plain_name(var))
+    rate, decay = self._multipliers(plain_name(var))
     grad += decay * self._weight_decay * var
     if rate != 1:
       # The update is linear in rate · gradient.
@@ -88,8 +88,11 @@ class SGDCoupledDecay(tf_keras.optimizers.legacy.SGD):
     }
 
 
-def _plain_name(variable: tf.Variable) -> str:
-  """Returns the name without its output and replica: 'bn/beta/replica_1:0'."""
+def plain_name(variable: tf.Variable) -> str:
+  """Returns the name without its output and replica: 'bn/beta/replica_1:0'.
+
+  Patterns are looked for in it.
+  """
   return re.sub(r'(/replica_\d+)?:\d+$', '', variable.name)
 
 
