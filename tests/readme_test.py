@@ -51,6 +51,13 @@ def test_nothing_is_left_to_fill_in():
   assert '@@' not in README
 
 
+def test_every_link_leads_somewhere():
+  links = re.findall(r'\]\(([^)\s]+)\)', README)
+  places = [link for link in links if not link.startswith('https://')]
+  assert len(places) > 10
+  assert [link for link in places if not (ROOT / link).exists()] == []
+
+
 def test_every_command_of_the_package_is_tried():
   tried = {line for line in LINES if line.startswith('python -m official_ext.')}
   modules = 'train', 'prepare_data', 'repeat', 'benchmark'

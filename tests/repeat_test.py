@@ -305,6 +305,15 @@ def test_other_tables_by_hand(tmp_path):
   assert tables.step_times(str(tmp_path)).splitlines()[2:] == [
     '| quick | 1,234 | 0.98 | 0.41 |'
   ]
+  shares = {'convolutions': 0.583, 'all else': 0.417}
+  (tmp_path / 'best.json').write_text(
+    json.dumps({'setup': {'profile': shares}})
+  )
+  assert tables.profile(str(tmp_path)).splitlines() == [
+    '| convolutions | all else |',
+    '| --- | --- |',
+    '| 58% | 42% |',
+  ]
 
 
 def test_tables_are_put_between_their_marks(folder):

@@ -30,6 +30,7 @@ from official_ext.modeling.backbones import resnet9
 from official_ext.modeling.layers import ghost_batch_norm, whitened_conv
 from official_ext.modeling.optimization import moving_average, sgd
 from official_ext.ops import augment, whitening
+from official_ext.tasks import image_classification as task_module
 
 RNG = np.random.default_rng(0)
 ROOT = pathlib.Path(__file__).parents[1]
@@ -168,6 +169,25 @@ def test_the_task_whitens_its_first_training_images(shapes_dir):
   np.testing.assert_allclose(moment, np.diag(np.diag(moment)), atol=1e-4)
   assert np.all(np.diff(np.diag(moment)) < 1e-4)
   assert 0.9 < moment[0, 0] < 1
+
+
+def test_whitening_takes_no_more_images_than_the_original(
+  shapes_dir, monkeypatch
+):
+  assert task_module._WHITENING_IMAGES == 10_000
+  monkeypatch.setattr(task_module, '_WHITENING_IMAGES', 40)
+  bindings = ["resnet9_cifar10.first_layer = 'whitening'"]
+  params = tiny.config(shapes_dir, bindings).task
+  task = task_factory.get_task(params)
+  model = task.build_model()
+  task.initialize(model)
+  images = in_memory.load(params.train_data, params.model).images[:40].numpy()
+  mean, stddev = params.train_data.mean_rgb, params.train_data.stddev_rgb
+  np.testing.assert_allclose(
+    model.backbone.get_layer('prep_conv').whitening,
+    whitening.filters((images - np.array(mean)) / np.array(stddev)),
+    atol=1e-3,
+  )
 
 
 # Ghost batch norm.
@@ -441,6 +461,7 @@ RECIPE = (
   'resnet9_cifar10.average_interval = 2',
   'resnet9_cifar10.stratified_augmentation = True',
   'resnet9_cifar10.mirror_evaluation = True',
+  'resnet9_cifar10.final_learning_rate = 0.1',
   'resnet9_cifar10.flat_epochs = 1',
 )
 
@@ -475,25 +496,42 @@ def test_a_stopped_run_with_all_options_goes_on_as_if_it_had_not(
 
 
 def test_both_accuracies_are_in_the_table(whole_run):
-  rows = epoch_table.read(whole_run / epoch_table.FILE_NAME)
-  for row in rows:
-    keys = list(row)
-    assert keys.index('test_accuracy_mirror') == keys.index('test_accuracy') + 1
-    assert 0 <= row['test_accuracy_mirror'] <= 1
-
-
-def test_what_is_exported_is_the_average(whole_run, shapes_dir):
-  """The trained model gives the accuracy that the table has."""
+  """They are those of the average, which is what is loaded and exported."""
   from official_ext.serving import trained_model
 
   trained = trained_model.load_for_inference(str(whole_run))
   assert trained.averaged
   params = trained.params.task
   data = in_memory.load(params.validation_data, params.model)
-  classes = tf.argmax(trained.logits(data.images), -1, tf.int32)
-  accuracy = np.mean(classes == data.labels)
+  logits = trained.logits(data.images).numpy()
+  mirrored = trained.logits(data.images[:, :, ::-1]).numpy()
   row = epoch_table.read(whole_run / epoch_table.FILE_NAME)[-1]
-  assert accuracy == pytest.approx(row['test_accuracy'], abs=1e-6)
+  keys = list(row)
+  assert keys.index('test_accuracy_mirror') == keys.index('test_accuracy') + 1
+  for key, values in (
+    ('test_accuracy', logits),
+    ('test_accuracy_mirror', (logits + mirrored) / 2),
+  ):
+    accuracy = np.mean(values.argmax(-1) == data.labels)
+    assert row[key] == pytest.approx(accuracy, abs=1e-6)
+
+
+def test_what_is_exported_is_the_average(whole_run):
+  """The checkpoint's averages, and not its weights."""
+  from official_ext.serving import trained_model
+
+  trained = trained_model.load_for_inference(str(whole_run))
+  reader = tf.train.load_checkpoint(str(whole_run))
+  kernel = trained.model.get_layer('linear').kernel.numpy()
+  value = '/.ATTRIBUTES/VARIABLE_VALUE'
+  slot = '/.OPTIMIZER_SLOT/optimizer/average'
+  (name,) = (
+    key.removesuffix(slot + value)
+    for key, shape in reader.get_variable_to_shape_map().items()
+    if key.endswith(slot + value) and shape == list(kernel.shape)
+  )
+  np.testing.assert_array_equal(kernel, reader.get_tensor(name + slot + value))
+  assert np.any(kernel != reader.get_tensor(name + value))
 
 
 # Evaluation.
@@ -622,6 +660,7 @@ def test_spread_choices_depend_on_epoch_and_step_alone(start):
       ['average_decay = 0.9', 'average_interval = 0'],
       'interval=0 must be at least 1',
     ),
+    (['flat_epochs = -1'], 'flat_epochs=-1 must be at least 0'),
     (['flat_epochs = 2'], r'epochs \[0, 1, 1\] .* less flat_epochs'),
     (["lr_groups = [{'pattern': '('}]"], r"lr_groups: '\(' is no regular"),
     (["lr_groups = [{'patern': 'a'}]"], "unexpected keyword argument 'patern'"),

@@ -12,6 +12,7 @@ from official.vision.configs import common as garden_common
 from official.vision.configs import image_classification
 
 from official_ext.configs import backbones, common, optimization, type_checks
+from official_ext.core.errors import UserError
 
 # The experiment's namesake, so that its config is complete before any data is
 # read (https://www.cs.toronto.edu/~kriz/cifar.html). Channel means and
@@ -245,7 +246,15 @@ def resnet9_cifar10(
       accelerator, where the host's CPU cannot keep up with it.
     seed: Seed of the weights, the order of the images and their augmentation.
     deterministic: Whether to give the same bits each time.
+
+  Raises:
+    UserError: If `flat_epochs` is negative; other values are checked with the
+      whole config.
   """
+  if flat_epochs < 0:
+    raise UserError(
+      f'gin: resnet9_cifar10.flat_epochs={flat_epochs:g} must be at least 0.'
+    )
   augmentation = common.Augmentation(
     type='cutout',
     cutout=common.Cutout(

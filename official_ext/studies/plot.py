@@ -72,7 +72,7 @@ def draw(runs: Curves, path: pathlib.Path) -> None:
     )
   axes.set_xlabel('epoch')
   axes.set_ylabel('test accuracy, %')
-  axes.set_ylim(40, 96)
+  axes.set_ylim(top=96)
   axes.grid(alpha=0.3)
   axes.legend(loc='lower right')
   path.parent.mkdir(exist_ok=True)

@@ -57,7 +57,9 @@ def costs(folder: str) -> str:
   for name in sorted(means, key=lambda name: means[name]):
     points = _points(figures[name], reference, deviation)
     rows.append((name, *_mean(figures[name]), points))
-  return _markdown(('change', *_MEAN_HEAD, 'points, 95% interval'), rows)
+  return _markdown(
+    ('change', *_MEAN_HEAD, 'points above the recipe, 95% interval'), rows
+  )
 
 
 def steps(folder: str) -> str:
@@ -104,6 +106,16 @@ def step_times(folder: str) -> str:
   )
 
 
+def profile(folder: str) -> str:
+  """Returns the shares of a step's time by kind of operation, in each file."""
+  files = sorted(pathlib.Path(folder).glob('*.json'))
+  shares = [json.loads(path.read_text())['setup']['profile'] for path in files]
+  if not shares:
+    return ''
+  rows = [[f'{share:.0%}' for share in of_file.values()] for of_file in shares]
+  return _markdown(list(shares[0]), rows)
+
+
 def exports(folder: str) -> str:
   """Returns how exported models do beside the trained ones, by run."""
   rows = [
@@ -137,6 +149,7 @@ KINDS: dict[str, Callable[[str], str]] = {
   'step_times': step_times,
   'benchmark': benchmark,
   'exports': exports,
+  'profile': profile,
 }
 
 _SUMMARY_HEAD = (

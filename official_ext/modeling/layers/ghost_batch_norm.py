@@ -18,9 +18,10 @@ class GhostBatchNormalization(tf_keras.layers.BatchNormalization):
   unbiased variances: what a group was divided by in training, on average.
 
   The original (`GhostBatchNorm` in cifar10-fast) keeps statistics of each group
-  apart and means to average them before an evaluation, but does so only on the
-  network it trains; the one it evaluates, a moving average, is left with those
-  of the first group, a sixteenth of the images.
+  apart and averages them when it goes from training to evaluation. The network
+  that it evaluates, a moving average of the other, does so once and never
+  trains: it drifts back to the statistics of the first group, a sixteenth of
+  the images.
 
   Keras' `virtual_batch_size` gives up the fused kernels, which are several
   times as fast.
