@@ -98,18 +98,14 @@ def _measure_all() -> Any:
 def _compare(changes: Sequence[str]) -> Any:
   """Measures the steps of the recipe and of changes to it."""
   from official_ext.benchmarks import step_times
+  from official_ext.core import gin_config
 
-  recipe = FLAGS.gin_file or []
-  files = {_name(file): [*recipe, file] for file in changes}
-  name = _name(recipe[-1]) if recipe else FLAGS.experiment
-  if len({name, *files}) <= len(changes):
-    raise UserError(
-      'two of the files have the same name, and so would their figures; '
-      f'rename one of {", ".join([*recipe[-1:], *changes])}.'
-    )
-  variants = {name: _parse(recipe)} | {
-    variant: _parse(files) for variant, files in files.items()
-  }
+  files = FLAGS.gin_file or []
+  recipe = pathlib.Path(files[-1]).stem if files else FLAGS.experiment
+  named = gin_config.name_changes(recipe, changes)
+  variants = {recipe: _parse(files)}
+  for name, change in named.items():
+    variants[name] = _parse([*files, change])
   return step_times.measure(variants, FLAGS.rounds, FLAGS.seconds)
 
 
@@ -121,10 +117,6 @@ def _parse(gin_files: Sequence[str]) -> Any:
   gin_config.parse(gin_files, FLAGS.gin_params or [])
   local_data.check(FLAGS)
   return experiment.parse(FLAGS)
-
-
-def _name(gin_file: str) -> str:
-  return pathlib.Path(gin_file).stem
 
 
 def _serialize(name: str) -> list[str]:

@@ -80,13 +80,14 @@ def check_other_task(params: cfg.ExperimentConfig, num_replicas: int) -> None:
   Raises:
     UserError: At the first such value.
   """
-  _check_levels(getattr(params.task, 'model', None))
   init_checkpoint = getattr(params.task, 'init_checkpoint', None)
   _check_init_checkpoint(init_checkpoint)
-  if _resnet9(params):
+  backbone = _resnet9(params)
+  if backbone:
+    _check_levels(params.task.model)
     _check_rules(params, _BACKBONE_RULES)
     _check_norm(params, num_replicas)
-    if _resnet9(params).first_layer == 'whitening' and not init_checkpoint:
+    if backbone.first_layer == 'whitening' and not init_checkpoint:
       raise UserError(
         "task.model.backbone.resnet9.first_layer='whitening' needs filters, "
         'which resnet9_cifar10 computes from its training images; name a run '
@@ -149,9 +150,6 @@ def check_patterns_find(optimizer: Any, names: Sequence[str]) -> None:
 
 def _check_levels(model: Any) -> None:
   """Raises where a decoder begins beyond the last level of ResNet9."""
-  backbone = getattr(model, 'backbone', None)
-  if getattr(backbone, 'type', None) != 'resnet9':
-    return
   decoder: Any = getattr(model, 'decoder', None)
   kind: str = getattr(decoder, 'type', None) or ''
   place, level = {

@@ -97,6 +97,25 @@ def _check_macros(bindings: Sequence[str]) -> None:
       )
 
 
+def name_changes(recipe: str, changes: Sequence[str]) -> dict[str, str]:
+  """Returns the gin files of changes to a recipe by what they are called.
+
+  Args:
+    recipe: What the recipe is called.
+    changes: Files, each called by its name without folder and ending.
+
+  Raises:
+    UserError: If two are called the same, or one as the recipe is.
+  """
+  names = {pathlib.Path(change).stem: change for change in changes}
+  if len({recipe, *names}) <= len(changes):
+    raise UserError(
+      'two of the files have the same name, and so would what comes of them; '
+      f'rename one of {", ".join([recipe, *changes])}.'
+    )
+  return names
+
+
 def shipped_files() -> list[str]:
   """Returns the names by which `parse` finds the package's own gin files."""
   return sorted(

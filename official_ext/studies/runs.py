@@ -79,12 +79,7 @@ def plan(
   """
   folder = pathlib.Path(study.records_dir).expanduser()
   folders = pathlib.Path(study.runs_dir).expanduser() / folder.resolve().name
-  variants = {pathlib.Path(change).stem: change for change in changes}
-  if len({study.recipe, *variants}) <= len(changes):
-    raise UserError(
-      'two of the files have the same name, and so would their records; '
-      f'rename one of {", ".join([study.gin_files[-1], *changes])}.'
-    )
+  variants = gin_config.name_changes(study.recipe, changes)
   recipe: dict[str, str | None] = {study.recipe: None}
   return [
     Run(
