@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from official.core import exp_factory
 
-from official_ext.core import experiment, gin_config
+from official_ext.core import devices, experiment, gin_config
 from official_ext.core.errors import UserError
 
 
@@ -95,6 +95,28 @@ def test_garden_experiments_run_on_what_is_there():
   assert params.runtime.mixed_precision_dtype in ('float32', 'bfloat16')
   assert params.runtime.num_gpus == 0
   assert params.runtime.distribution_strategy == 'one_device'
+
+
+@pytest.mark.parametrize(
+  ('flags', 'precision'),
+  [
+    ('fpu avx512f amx_bf16 amx_tile', 'bfloat16'),  # Intel, 2023.
+    ('fpu avx512f avx512_bf16 clzero', 'bfloat16'),  # AMD, 2022.
+    ('fpu avx2 avx512f avx512_vnni', 'float32'),
+    ('fpu avx2 my_amx_bf16', 'float32'),
+    (None, 'float32'),  # No Linux.
+  ],
+)
+def test_precision_is_what_the_cpu_multiplies(
+  parse, monkeypatch, tmp_path, flags, precision
+):
+  cpuinfo = tmp_path / 'cpuinfo'
+  if flags:
+    cpuinfo.write_text(f'processor\t: 0\nflags\t\t: {flags}\n')
+  monkeypatch.setattr(devices, '_CPUINFO', cpuinfo)
+  assert parse().runtime.mixed_precision_dtype == precision
+  asked = parse("resnet9_cifar10.precision = 'float32'")
+  assert asked.runtime.mixed_precision_dtype == 'float32'
 
 
 @pytest.mark.parametrize(

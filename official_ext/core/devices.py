@@ -24,6 +24,11 @@ STRATEGIES = (
 )
 PRECISIONS = ('float32', 'bfloat16', 'float16')
 
+# Linux' names of the instructions by which oneDNN multiplies bfloat16: matrices
+# (AMX) and dot products (AVX-512 BF16). Other CPUs emulate it.
+_BFLOAT16_FLAGS = frozenset({'amx_bf16', 'avx512_bf16'})
+_CPUINFO = pathlib.Path('/proc/cpuinfo')
+
 
 def resolve(runtime: RuntimeConfig) -> None:
   """Fills in devices, distribution and precision where the user left them open.
@@ -208,7 +213,7 @@ def _mirrored_cpus(count: int) -> tf.distribute.Strategy:
 def _native_precision(gpus: list[tf.config.PhysicalDevice]) -> str:
   """Returns the fastest precision that all the devices compute natively."""
   if not gpus:
-    return 'bfloat16' if _cpu_has_bfloat16_matrices() else 'float32'
+    return 'bfloat16' if _cpu_multiplies_bfloat16() else 'float32'
   details = map(tf.config.experimental.get_device_details, gpus)
   capability = min(d.get('compute_capability', (0, 0)) for d in details)
   # Tensor cores came with Volta (7.0), and bfloat16 ones with Ampere (8.0):
@@ -218,9 +223,9 @@ def _native_precision(gpus: list[tf.config.PhysicalDevice]) -> str:
   return 'float16' if capability >= (7, 0) else 'float32'
 
 
-def _cpu_has_bfloat16_matrices() -> bool:
-  cpuinfo = pathlib.Path('/proc/cpuinfo')
-  return cpuinfo.exists() and 'amx_bf16' in cpuinfo.read_text()
+def _cpu_multiplies_bfloat16() -> bool:
+  flags = _CPUINFO.read_text().split() if _CPUINFO.exists() else []
+  return not _BFLOAT16_FLAGS.isdisjoint(flags)
 
 
 def _check_precision(precision: str, num_gpus: int) -> None:
