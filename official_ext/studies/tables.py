@@ -249,8 +249,14 @@ def _summary_row(
     deviation,
     interval,
     f'{100 * result.best:.2f}',
-    f'{statistics.summarize(seconds).mean:,.0f}',
+    _range(seconds),
   )
+
+
+def _range(seconds: Sequence[float]) -> str:
+  """Returns the least and the most; a mean over machines would be of none."""
+  least, most = f'{min(seconds):,.0f}', f'{max(seconds):,.0f}'
+  return least if least == most else f'{least} to {most}'
 
 
 def _accuracies(found: Sequence[dict[str, Any]]) -> list[float]:
