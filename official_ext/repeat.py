@@ -5,13 +5,14 @@ Usage::
   python -m official_ext.repeat --gin_file gin/resnet9_v100.gin --seeds 0,1 \
     --records_dir records/24_epochs
   python -m official_ext.repeat --gin_file gin/resnet9_v100.gin --seeds 0 \
-    --records_dir records/causes he_uniform.gin no_flip.gin
+    --records_dir records/mine gin/causes/he_uniform.gin my_change.gin
 
 Without further files the recipe itself is trained; with some, each is one
 change that goes on top of it. Runs follow one another, each in a folder of its
 own, and can be stopped and started again: what is finished is kept, what is not
-is gone on with. A finished run leaves a small record, RECIPE-seedN.json; a
-table of all records ends the output.
+is gone on with. One that fails does not keep the others from being trained. A
+finished run leaves a small record, RECIPE-seedN.json; a table of all records
+ends the output.
 
 Flags:
 
@@ -26,7 +27,7 @@ Flags:
 from absl import flags
 
 from official_ext.core import cli
-from official_ext.core.errors import UserError
+from official_ext.core.errors import RunError, UserError
 
 FLAGS = flags.FLAGS
 
@@ -55,17 +56,13 @@ def main(changes: list[str]) -> None:
   )
   planned = runs.plan(study, changes, FLAGS.seeds)
   runs.check(study, planned)
-  for number, run in enumerate(planned, 1):
-    name = f'{run.name} ({number} of {len(planned)})'
-    if run.record.exists():
-      print(f'{name} is finished: {run.record}', flush=True)
-    else:
-      print(f'{name} in {run.model_dir}', flush=True)
-      runs.train(study, run)
-      records.write(
-        run.record, records.make(run.model_dir, run.variant, study.recipe)
-      )
+  failed = runs.train_all(study, planned)
   print(tables.summary(records.read_all(FLAGS.records_dir)))
+  if failed:
+    raise RunError(
+      f'{", ".join(failed)} failed, as it says above; the same command tries '
+      'again.'
+    )
 
 
 if __name__ == '__main__':

@@ -9,8 +9,12 @@ import commands
 import numpy as np
 import pytest
 import tiny
+from absl import flags
 from commands import ROOT
 from PIL import Image
+
+from official_ext.core import devices
+from official_ext.studies import runs
 
 README = (ROOT / 'README.md').read_text()
 BLOCKS = re.findall(r'(?<!-->\n)```sh\n(.*?)```', README, flags=re.DOTALL)
@@ -77,16 +81,34 @@ def test_a_training_is_understood(line, run, shapes_dir, trained_run):
   assert 'error: --mode=train_and_validate does not run here' in result.stderr
 
 
+def test_every_gin_file_is_there():
+  words = {word for line in LINES for word in line.split() if '.gin' in word}
+  assert len(words) > 5
+  assert [word for word in words if not list(ROOT.glob(word))] == []
+
+
 @pytest.mark.parametrize('line', lines_of('repeat'))
-def test_repeated_runs_are_understood(line, run, tmp_path, shapes_dir):
-  (tmp_path / 'gin').symlink_to(ROOT / 'gin')
-  words = []
-  for word in line.split():
-    files = sorted(ROOT.glob(word)) if '*' in word else [word]
-    assert files
-    words += map(str, files)
-  result = run(' '.join(words), *small(shapes_dir), '--seeds=0,x')
-  assert result.stderr.startswith("error: --seeds: 'x' is no seed; give")
+def test_repeated_runs_go_with_the_records(line, tmp_path, monkeypatch):
+  """The runs can begin, and the settings of kept records are those of today."""
+  monkeypatch.chdir(tmp_path)
+  shutil.copytree(ROOT / 'records', 'records')
+  cpuinfo = tmp_path / 'cpuinfo'
+  cpuinfo.write_text('flags: amx_bf16')  # The records are in bfloat16.
+  monkeypatch.setattr(devices, '_CPUINFO', cpuinfo)
+  values = flags.FlagValues()
+  flags.DEFINE_multi_string('gin_file', [], '', flag_values=values)
+  flags.DEFINE_list('seeds', None, '', flag_values=values)
+  flags.DEFINE_string('records_dir', None, '', flag_values=values)
+  words = shlex.split(line)[2:]
+  changes = [
+    str(path.relative_to(ROOT))
+    for word in values(words)[1:]
+    for path in sorted(ROOT.glob(word))
+  ]
+  study = runs.Study(values.gin_file, [], values.records_dir, 'runs')
+  planned = runs.plan(study, changes, values.seeds)
+  runs.check(study, planned)
+  assert len(planned) == len(values.seeds) * max(1, len(changes))
 
 
 @pytest.mark.parametrize('line', lines_of('benchmark'))

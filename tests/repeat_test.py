@@ -15,7 +15,8 @@ import pytest
 import tiny
 
 from official_ext import tables as command
-from official_ext.core.errors import UserError
+from official_ext.core import devices
+from official_ext.core.errors import Stopped, UserError
 from official_ext.studies import (
   plot,
   readme,
@@ -120,6 +121,10 @@ def test_finished_runs_are_kept_and_a_change_is_one_more(study):
     (['peak_epoch = 99.0'], ['0'], 'the epochs must rise'),
     (['pooling = "median"'], ['0'], "pooling='median' must be one of max, avg"),
     (['norm_group_size = 7'], ['0'], 'norm_group_size=7 does not divide'),
+    (['precision = "floot32"'], ['0'], "'floot32' is not one of float32"),
+    (['precision = "float16"'], ['0'], "'float16' needs a GPU"),
+    (['seed = 7'], ['0'], "0.gin sets 'resnet9_cifar10.seed = 7', which"),
+    (['momentum = 0.5'], ['0'], "sets 'resnet9_cifar10.momentum = 0.5', which"),
   ],
 )
 def test_a_mistake_is_told_before_any_run(
@@ -132,10 +137,72 @@ def test_a_mistake_is_told_before_any_run(
     if '=' in change:
       changes = [f'{number}.gin']
       pathlib.Path(changes[0]).write_text(f'resnet9_cifar10.{change}')
-  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs')
+  bindings = ['resnet9_cifar10.momentum = 0.9']
+  study = runs.Study(['recipe.gin'], bindings, 'records/tiny', 'runs')
   with pytest.raises(UserError, match=re.escape(message)):
     runs.check(study, runs.plan(study, changes, seeds))
   assert not pathlib.Path('runs').exists()
+
+
+def test_records_that_cannot_be_written_are_told_before_any_run(tmp_path):
+  (tmp_path / 'recipe.gin').write_text('')
+  study = runs.Study([str(tmp_path / 'recipe.gin')], [], '/proc', 'runs')
+  with pytest.raises(UserError, match='--records_dir=/proc cannot be written'):
+    runs.check(study, runs.plan(study, [], ['0']))
+
+
+def test_a_run_that_fails_does_not_keep_the_others_from_training(study):
+  folder, *_ = study
+  (folder / 'diverges.gin').write_text(
+    'resnet9_cifar10.peak_learning_rate = 1e30\n'
+  )
+  result = _repeat(folder, '--seeds=5', 'diverges.gin', 'no_flip.gin')
+  assert result.returncode == 1
+  assert 'error: diverges-seed5 ended with status 1; mend' in result.stderr
+  assert result.stderr.splitlines()[-1] == (
+    'error: diverges-seed5 failed, as it says above; the same command tries '
+    'again.'
+  )
+  there = {path.stem for path in (folder / 'records/tiny').glob('*-seed5.json')}
+  assert there == {'no_flip-seed5'}
+
+
+@pytest.fixture
+def fake_training(tmp_path, monkeypatch):
+  """Puts a shell script in the place of a training, and returns its run."""
+
+  def fake(script):
+    program = tmp_path / 'python'
+    program.write_text(f'#!/bin/sh\n{script}\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, 'executable', str(program))
+    study = runs.Study(['a.gin'], [], str(tmp_path / 'records'), str(tmp_path))
+    return study, runs.plan(study, [], ['0', '1'])
+
+  return fake
+
+
+def test_a_signal_before_the_training_listens_is_a_stop(fake_training):
+  study, (run, _) = fake_training('kill -TERM $$')
+  with pytest.raises(Stopped, match='Stopped in a-seed0; the same') as stop:
+    runs.train(study, run)
+  assert stop.value.status == 128 + signal.SIGTERM
+
+
+def test_a_signal_too_late_for_a_run_stops_before_the_next(
+  fake_training, monkeypatch
+):
+  """The training is told to stop in its last epoch, and ends as ever."""
+  script = 'trap : TERM\nkill -TERM $PPID\nsleep 0.1'
+  study, planned = fake_training(script)
+  record = record_of('a', 0, 0.5)
+  monkeypatch.setattr(records, 'make', lambda *_: record)
+  planned[0].record.parent.mkdir()
+  with pytest.raises(Stopped, match='Stopped after a-seed0; the same') as stop:
+    runs.train_all(study, planned)
+  assert stop.value.status == 128 + signal.SIGTERM
+  assert records.read(planned[0].record) == record
+  assert not planned[1].record.exists()
 
 
 def test_an_unfinished_run_has_no_record(tmp_path):
@@ -174,6 +241,85 @@ def test_a_name_stands_for_one_training(tmp_path, monkeypatch, place):
   gin_file.write_text('')
   with pytest.raises(UserError, match=r'other settings: .*epochs = 30. was;'):
     runs.check(study, [run])
+
+
+@pytest.fixture
+def cpu(tmp_path, monkeypatch):
+  """Sets which instructions the machine has."""
+  cpuinfo = tmp_path / 'cpuinfo'
+  monkeypatch.setattr(devices, '_CPUINFO', cpuinfo)
+  return cpuinfo.write_text
+
+
+def test_records_of_one_precision_are_compared(tmp_path, monkeypatch, cpu):
+  """'auto' depends on the machine; a bound precision does not."""
+  monkeypatch.chdir(tmp_path)
+  pathlib.Path('recipe.gin').write_text('')
+  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs')
+  (run,) = runs.plan(study, [], ['4'])
+  run.record.parent.mkdir(parents=True)
+  there = record_of('recipe', 0, 0.5)
+  records.write(run.record.with_name('recipe-seed0.json'), there)
+  cpu('flags: avx2')
+  runs.check(study, [run])
+  cpu('flags: avx2 amx_bf16')
+  with pytest.raises(UserError, match=r"recipe-seed4: precision='auto' is bf"):
+    runs.check(study, [run])
+  pathlib.Path('in_bfloat16.gin').write_text(
+    "resnet9_cifar10.precision = 'bfloat16'\n"
+  )
+  (changed,) = runs.plan(study, ['in_bfloat16.gin'], ['4'])
+  runs.check(study, [changed])
+  other = record_of('recipe', 1, 0.5)
+  other['runtime'] = {'mixed_precision_dtype': 'bfloat16'}
+  asked = other | {'gin': "resnet9_cifar10.precision = 'bfloat16'"}
+  place = run.record.with_name('recipe-seed1.json')
+  records.write(place, asked)
+  assert len(records.read_all('records/tiny')['recipe']) == 2
+  records.write(place, other)
+  with pytest.raises(
+    UserError, match=r"seed1\.json: precision='auto' was bfloa"
+  ):
+    records.read_all('records/tiny')
+
+
+def test_a_run_ends_in_the_precision_it_began_in(tmp_path, monkeypatch, cpu):
+  monkeypatch.chdir(tmp_path)
+  pathlib.Path('recipe.gin').write_text('')
+  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs')
+  (run,) = runs.plan(study, [], ['4'])
+  run.model_dir.mkdir(parents=True)
+  (run.model_dir / 'requested.gin').write_text('resnet9_cifar10.seed = 4')
+  (run.model_dir / 'params.yaml').write_text(
+    'runtime: {mixed_precision_dtype: bfloat16}\n'
+  )
+  cpu('flags: avx512_bf16')
+  runs.check(study, [run])
+  cpu('flags: avx2')
+  with pytest.raises(UserError, match='has begun in bfloat16, and would go on'):
+    runs.check(study, [run])
+
+
+def test_a_record_names_all_that_has_trained_it(tmp_path):
+  """As a run has it that was gone on with after an update, and once more."""
+  (tmp_path / 'epochs.jsonl').write_text(
+    '{"epoch": 1, "step": 3, "total_train_seconds": 3, "test_accuracy": 0.5}\n'
+  )
+  params = 'trainer: {train_steps: 3}\nruntime: {num_gpus: 0, seed: 1, '
+  params += 'deterministic: false, distribution_strategy: one_device, '
+  params += 'mixed_precision_dtype: float32}\n'
+  (tmp_path / 'params.yaml').write_text(params)
+  (tmp_path / 'params.1.yaml').write_text(params)
+  (tmp_path / 'requested.gin').write_text('')
+  versions = [{'commit': name} for name in ('a', 'b', 'c')]
+  for name, content in zip(('.1', '.2', ''), versions, strict=True):
+    (tmp_path / f'versions{name}.json').write_text(json.dumps(content))
+  record = records.make(tmp_path, 'recipe', 'recipe')
+  assert record['versions'] == versions[2]
+  assert record['earlier_versions'] == versions[:2]
+  (tmp_path / 'params.1.yaml').write_text(params.replace('t32', 't16'))
+  with pytest.raises(UserError, match='has begun in float16, and would go on'):
+    records.make(tmp_path, 'recipe', 'recipe')
 
 
 def test_a_checkpoint_to_begin_with_is_in_a_record_without_its_place():
@@ -224,6 +370,7 @@ def test_a_difference_by_hand():
     [0.5], [0.1, 0.2, 0.3], statistics.Deviation(0.1, 2)
   )
   assert above == pytest.approx(0.3)
+  assert statistics.difference([0.5], [0.25], None) == (0.25, None)
   assert half_width == pytest.approx(4.30265273 * 0.1 * (1 + 1 / 3) ** 0.5)
 
 
@@ -232,6 +379,8 @@ def record_of(name, seed, accuracy, **more):
     'variant': name,
     'recipe': 'recipe',
     'seed': seed,
+    'gin': '',
+    'runtime': {'mixed_precision_dtype': 'float32'},
     'test_accuracy': accuracy,
     'train_seconds': 1000.0 + seed,
     'epochs': [{'epoch': 1.0, 'test_accuracy': accuracy, **more}],
@@ -398,7 +547,7 @@ def test_what_does_not_agree_is_written(folder, monkeypatch, capsys):
     '{"epoch": 1, "test_acc": 0.4177}\n'
   )
   for file in folder.glob('recipe-*.json'):
-    text = file.read_text().replace('"recipe"', '"resnet9_v100"')
+    text = file.read_text().replace(': "recipe"', ': "resnet9_v100"')
     (study / file.name).write_text(text)
   mark = '<!-- table: runs records/24_epochs -->\n'
   readme_file = folder / 'README.md'

@@ -127,8 +127,9 @@ def _run_in(
       if trains:
         if cluster.is_chief:
           _warn(params.runtime)
-        with checkpoints.writing(model_dir):
-          run_dir.describe_run(params, model_dir)
+        if step < params.trainer.train_steps:
+          with checkpoints.writing(model_dir):
+            run_dir.describe_run(params, model_dir)
         stack.enter_context(stop.on_signals())
     _say_data(params)
     _say_where(step, params, model_dir, trains)

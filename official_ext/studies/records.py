@@ -23,11 +23,15 @@ _RUNTIME_KEYS = (
 _COMMENT = re.compile(r'^#.*\n?', re.MULTILINE)
 _DATA_DIR = re.compile(r'^\w+\.data_dir = (.*\\\n)*.*\n?', re.MULTILINE)
 _CHECKPOINT = re.compile(r'(?<=\.init_checkpoint = )(.*\\\n)*.*')
+_PRECISION = re.compile(r"\.precision = '(\w+)'")
 
 # What a table needs of a record, and its types.
 _FIELDS = {
   'variant': str,
+  'recipe': str,
   'seed': int,
+  'gin': str,
+  'runtime': dict,
   'test_accuracy': float,
   'train_seconds': float,
   'epochs': list,
@@ -39,7 +43,9 @@ def make(model_dir: pathlib.Path, variant: str, recipe: str) -> dict[str, Any]:
 
   It holds the variant, the recipe and the seed; the gin bindings; precision and
   devices; versions, the CPU's and the GPU's name; the rows of `epochs.jsonl`;
-  and of these, the last test accuracy (0 to 1) and the seconds of training.
+  and of these, the last test accuracy (0 to 1) and the seconds of training. A
+  run that was gone on with in other versions, or on another machine, has those
+  before as `earlier_versions`.
 
   Args:
     model_dir: The run's folder.
@@ -47,7 +53,7 @@ def make(model_dir: pathlib.Path, variant: str, recipe: str) -> dict[str, Any]:
     recipe: What it is a change to; the same for the recipe itself.
 
   Raises:
-    UserError: If the run is not finished.
+    UserError: If the run is not finished, or was trained in two precisions.
   """
   rows = epoch_table.read(model_dir / epoch_table.FILE_NAME)
   params = safe_yaml.load((model_dir / 'params.yaml').read_text())
@@ -56,13 +62,18 @@ def make(model_dir: pathlib.Path, variant: str, recipe: str) -> dict[str, Any]:
       f'{model_dir} is not a finished run; train to its end first.'
     )
   runtime = params['runtime']
+  for file in _earlier(model_dir / 'params.yaml'):
+    check_precision(file, runtime['mixed_precision_dtype'])
+  versions = model_dir / 'versions.json'
+  earlier = [json.loads(file.read_text()) for file in _earlier(versions)]
   return {
     'variant': variant,
     'recipe': recipe,
     'seed': runtime['seed'],
     'gin': settings((model_dir / 'requested.gin').read_text()),
     'runtime': {key: runtime[key] for key in _RUNTIME_KEYS},
-    'versions': json.loads((model_dir / 'versions.json').read_text()),
+    'versions': json.loads(versions.read_text()),
+    **({'earlier_versions': earlier} if earlier else {}),
     'test_accuracy': rows[-1]['test_accuracy'],
     'train_seconds': rows[-1]['total_train_seconds'],
     'epochs': rows,
@@ -73,6 +84,38 @@ def settings(gin_text: str) -> str:
   """Returns gin's text without comments and without places on a machine."""
   text = _DATA_DIR.sub('', _COMMENT.sub('', gin_text))
   return _CHECKPOINT.sub("'...'", text).strip()
+
+
+def asked_precision(gin_text: str) -> str:
+  """Returns the precision that gin binds; 'auto' where it binds none."""
+  found = _PRECISION.search(gin_text)
+  return found[1] if found else 'auto'
+
+
+def check_precision(params_yaml: pathlib.Path, precision: str) -> None:
+  """Raises where a run has begun in another precision.
+
+  Args:
+    params_yaml: The run's config.
+    precision: What it is to go on in, or ended in.
+
+  Raises:
+    UserError: If it is another one.
+  """
+  runtime = safe_yaml.load(params_yaml.read_text())['runtime']
+  begun = runtime['mixed_precision_dtype']
+  if begun != precision:
+    raise UserError(
+      f'{params_yaml.parent} has begun in {begun}, and would go on in '
+      f'{precision}; use a machine that computes in {begun}, or name another '
+      'folder to begin anew.'
+    )
+
+
+def _earlier(file: pathlib.Path) -> list[pathlib.Path]:
+  """Returns what `run_dir.describe_run` has kept of a file, oldest first."""
+  kept = file.parent.glob(f'{file.stem}.[0-9]*{file.suffix}')
+  return sorted(kept, key=lambda path: int(path.suffixes[0][1:]))
 
 
 def read(path: pathlib.Path) -> dict[str, Any]:
@@ -108,11 +151,21 @@ def read_all(folder: str) -> dict[str, list[dict[str, Any]]]:
   """Returns the records of a folder by variant, in the order of their seeds.
 
   Raises:
-    UserError: If a file in it is no record.
+    UserError: If a file in it is no record, or 'auto' was one precision in one
+      of them and another in another.
   """
   by_variant: dict[str, list[dict[str, Any]]] = {}
+  precisions: dict[str, str] = {}
   for path in sorted(pathlib.Path(folder).expanduser().glob('*.json')):
     record = read(path)
+    asked = asked_precision(record['gin'])
+    precision = record['runtime']['mixed_precision_dtype']
+    if precisions.setdefault(asked, precision) != precision:
+      raise UserError(
+        f"{path}: precision='{asked}' was {precision}, and "
+        f'{precisions[asked]} in other records of its folder; compare runs of '
+        'one precision.'
+      )
     by_variant.setdefault(record['variant'], []).append(record)
   for found in by_variant.values():
     found.sort(key=lambda record: record['seed'])

@@ -6,10 +6,12 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
 import gin
+from official.core import config_definitions as cfg
 
 from official_ext.core import experiment, gin_config
 from official_ext.core.errors import RunError, Stopped, UserError
@@ -102,23 +104,63 @@ def check(study: Study, runs: Sequence[Run]) -> None:
       be written, or what is there is of a training with other settings.
   """
   for run in runs:
-    gin_config.parse(_files(study, run.change), _bindings(study, run))
-    experiment.check_gin()
-    asked = records.settings(gin.config_str())
-    if run.record.exists():
-      _check_same(asked, records.read(run.record)['gin'], run.record, study)
-    requested = run.model_dir / 'requested.gin'
-    if requested.exists():
-      there = records.settings(requested.read_text())
-      _check_same(asked, there, run.model_dir, study)
+    _check_run(study, run)
   for folder in {run.record.parent for run in runs}:
     try:
       folder.mkdir(parents=True, exist_ok=True)
+      tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
       raise UserError(
-        f'--records_dir={study.records_dir} cannot be made '
+        f'--records_dir={study.records_dir} cannot be written to '
         f'({error.strerror}); name another folder.'
       ) from error
+
+
+def _check_run(study: Study, run: Run) -> None:
+  brought = _brought(study, run.change) if run.change else set()
+  gin_config.parse(_files(study, run.change), _bindings(study, run))
+  runtime = experiment.parse_gin_alone().runtime
+  asked = records.settings(gin.config_str())
+  overridden = brought.difference(asked.splitlines())
+  if overridden:
+    raise UserError(
+      f'{run.change} sets {min(overridden).strip()!r}, which --gin_params or '
+      '--seeds overrides; leave one of them out.'
+    )
+  if run.record.exists():
+    _check_same(asked, records.read(run.record)['gin'], run.record, study)
+    return
+  requested = run.model_dir / 'requested.gin'
+  if requested.exists():
+    there = records.settings(requested.read_text())
+    _check_same(asked, there, run.model_dir, study)
+  params_yaml = run.model_dir / 'params.yaml'
+  if params_yaml.exists():
+    records.check_precision(params_yaml, runtime.mixed_precision_dtype)
+  _check_beside(run, records.asked_precision(asked), runtime)
+
+
+def _brought(study: Study, change: str) -> set[str]:
+  """Returns the lines of gin that a change brings to the recipe."""
+  lines = []
+  for files in (study.gin_files, [*study.gin_files, change]):
+    gin_config.parse(files, [])
+    lines.append(records.settings(gin.config_str()).splitlines())
+  return set(lines[1]).difference(lines[0])
+
+
+def _check_beside(run: Run, asked: str, runtime: cfg.RuntimeConfig) -> None:
+  """Raises where a record would not compare with those that are there."""
+  for found in records.read_all(str(run.record.parent)).values():
+    for record in found:
+      precision = record['runtime']['mixed_precision_dtype']
+      same = records.asked_precision(record['gin']) == asked
+      if same and precision != runtime.mixed_precision_dtype:
+        raise UserError(
+          f"{run.name}: precision='{asked}' is {runtime.mixed_precision_dtype} "
+          f'on this machine, but was {precision} for the records in '
+          f'{run.record.parent}; name another --records_dir.'
+        )
 
 
 def _check_same(
@@ -139,22 +181,60 @@ def _check_same(
   )
 
 
-def train(study: Study, run: Run) -> None:
+def train_all(study: Study, runs: Sequence[Run]) -> list[str]:
+  """Trains what has no record yet, and writes its record.
+
+  A run that fails does not keep the others from being trained.
+
+  Returns:
+    The names of the runs that failed.
+
+  Raises:
+    Stopped: If a signal asked for it.
+  """
+  failed = []
+  for number, run in enumerate(runs, 1):
+    name = f'{run.name} ({number} of {len(runs)})'
+    if run.record.exists():
+      print(f'{name} is finished: {run.record}', flush=True)
+      continue
+    print(f'{name} in {run.model_dir}', flush=True)
+    try:
+      late_signal = train(study, run)
+    except RunError as error:
+      print(f'error: {error}', file=sys.stderr, flush=True)
+      failed.append(run.name)
+      continue
+    record = records.make(run.model_dir, run.variant, study.recipe)
+    records.write(run.record, record)
+    if late_signal and run is not runs[-1]:
+      raise Stopped(
+        f'Stopped after {run.name}; the same command goes on with the rest.',
+        late_signal,
+      )
+  return failed
+
+
+def train(study: Study, run: Run) -> int | None:
   """Trains, or goes on with what was stopped.
 
   SIGTERM and SIGINT are passed on, and the training saves.
 
+  Returns:
+    A signal that came too late to end it; otherwise None.
+
   Raises:
-    Stopped: If one of them has ended it.
+    Stopped: If a signal has ended it.
     RunError: If it fails.
   """
   command = [sys.executable, '-m', 'official_ext.train']
   command += [f'--gin_file={file}' for file in _files(study, run.change)]
   command += [f'--gin_params={line}' for line in _bindings(study, run)]
   command += [f'--model_dir={run.model_dir}']
-  status = _run(command)
+  status, heard = _run(command)
   for number in _SIGNALS:
-    if status == 128 + number:
+    # Before it listens to signals, they end it as they end any process.
+    if status in (128 + number, -number):
       raise Stopped(
         f'Stopped in {run.name}; the same command goes on with it.', number
       )
@@ -163,6 +243,7 @@ def train(study: Study, run: Run) -> None:
       f'{run.name} ended with status {status}; mend what it says above, then '
       f'give the same command again ({shlex.join(command)}).'
     )
+  return heard
 
 
 def _files(study: Study, change: str | None) -> list[str]:
@@ -173,16 +254,20 @@ def _bindings(study: Study, run: Run) -> list[str]:
   return [*study.bindings, f'resnet9_cifar10.seed={run.seed}']
 
 
-def _run(command: Sequence[str]) -> int:
-  """Runs a command to its end, and passes signals on to it."""
+def _run(command: Sequence[str]) -> tuple[int, int | None]:
+  """Runs a command to its end, and passes signals on to it.
+
+  Returns:
+    Its exit status, and the first signal that came, if any.
+  """
   early: list[int] = []
+  passed_on: list[int] = []
   processes: list[subprocess.Popen] = []
 
   def pass_on(number: int, _: Any) -> None:
+    (passed_on if processes else early).append(number)
     for process in processes:
       process.send_signal(number)
-    if not processes:
-      early.append(number)
 
   before = [signal.signal(number, pass_on) for number in _SIGNALS]
   try:
@@ -191,7 +276,8 @@ def _run(command: Sequence[str]) -> int:
     processes.append(process)
     for number in early:
       process.send_signal(number)
-    return process.wait()
+    status = process.wait()
+    return status, next(iter(early + passed_on), None)
   finally:
     for number, handler in zip(_SIGNALS, before, strict=True):
       signal.signal(number, handler)

@@ -71,17 +71,22 @@ def pooled_deviation(groups: Iterable[Sequence[float]]) -> Deviation | None:
 
 
 def difference(
-  values: Sequence[float], reference: Sequence[float], deviation: Deviation
-) -> tuple[float, float]:
+  values: Sequence[float],
+  reference: Sequence[float],
+  deviation: Deviation | None,
+) -> tuple[float, float | None]:
   """Returns how far one mean is above another, and half its 95% interval.
 
   Args:
     values: Figures of the change; one will do.
     reference: Figures without it.
-    deviation: From run to run, of both.
+    deviation: From run to run, of both; None where it is not known, and nor is
+      the interval.
   """
-  error = deviation.value * math.sqrt(1 / len(values) + 1 / len(reference))
   above = statistics.fmean(values) - statistics.fmean(reference)
+  if deviation is None:
+    return above, None
+  error = deviation.value * math.sqrt(1 / len(values) + 1 / len(reference))
   return above, _t(deviation.degrees_of_freedom) * error
 
 

@@ -41,7 +41,7 @@ def costs(folder: str) -> str:
   if not by_variant:
     return ''
   recipes = {
-    record.get('recipe') for found in by_variant.values() for record in found
+    record['recipe'] for found in by_variant.values() for record in found
   }
   recipe = recipes.pop() if len(recipes) == 1 else None
   if recipe not in by_variant:
@@ -289,10 +289,9 @@ def _points(
   deviation: statistics.Deviation | None,
 ) -> str:
   """Returns a difference, with its interval where there is one."""
-  if deviation is None:
-    return ''
   points, half_width = statistics.difference(values, reference, deviation)
-  return f'{100 * points:+.2f} ± {100 * half_width:.2f}'
+  interval = '' if half_width is None else f' ± {100 * half_width:.2f}'
+  return f'{100 * points:+.2f}{interval}'
 
 
 def _mean_points(differences: Sequence[float]) -> str:
