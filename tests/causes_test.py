@@ -70,3 +70,11 @@ def test_six_epochs_keep_the_peak_at_its_fraction():
   schedule = 'trainer.optimizer_config.learning_rate.piecewise_linear.'
   assert list(config[f'{schedule}epochs']) == [0, 6 * 5 / 24, 6]
   assert config['trainer.train_steps'] == 6 * 97
+
+
+def test_thirty_epochs_have_a_later_peak():
+  before, after = _config(), _config('gin/thirty_epochs.gin')
+  schedule = 'trainer.optimizer_config.learning_rate.piecewise_linear.'
+  assert list(before[f'{schedule}epochs']) == [0, 5, 24]
+  assert list(after[f'{schedule}epochs']) == [0, 8, 30]
+  assert after['trainer.train_steps'] == 30 * 97

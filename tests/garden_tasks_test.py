@@ -1,5 +1,6 @@
 """Garden's own tasks with ResNet9, from records to the end of a run."""
 
+import copy
 import json
 import types
 
@@ -465,4 +466,38 @@ def test_an_option_that_cannot_work_here_is_named(records, override, message):
       'resnet9_segmentation',
       records,
       override=f'task.model.backbone.resnet9.{override}',
+    )
+
+
+@pytest.mark.parametrize(
+  ('place', 'value', 'message'),
+  [
+    (['ema', 'average_decay'], 1.5, 'ema.average_decay=1.5 must be at least 0'),
+    (['ema', 'interval'], 0, r'ema\.interval=0 must be at least 1\.$'),
+    (
+      ['optimizer', 'sgd_coupled_decay', 'momentum'],
+      1.0,
+      'sgd_coupled_decay.momentum=1.0 must be at least 0 and less than 1',
+    ),
+    (
+      ['learning_rate', 'piecewise_linear', 'epochs'],
+      [4.0, 0.0],
+      r'knots at epochs \[4.0, 0.0\]',
+    ),
+  ],
+)
+def test_a_number_that_cannot_work_here_is_named(
+  records, place, value, message
+):
+  optimization = copy.deepcopy(OPTIMIZATION)
+  inner = optimization
+  for key in place[:-1]:
+    inner = inner[key]
+  inner[place[-1]] = value
+  trainer = {'optimizer_config': optimization}
+  with pytest.raises(UserError, match=message):
+    config(
+      'resnet9_segmentation',
+      records,
+      override=json.dumps({'trainer': trainer}),
     )

@@ -16,7 +16,7 @@ from official.core import exp_factory, task_factory
 
 from official_ext import registry_imports  # noqa: F401
 from official_ext.configs.image_classification import DataConfig
-from official_ext.core import epoch_table, gin_config
+from official_ext.core import epoch_table, gin_config, transfer
 from official_ext.core.errors import UserError
 from official_ext.dataloaders import (
   classification_input,
@@ -28,8 +28,14 @@ from official_ext.dataloaders.in_memory import ImageData
 from official_ext.modeling import activations
 from official_ext.modeling.backbones import resnet9
 from official_ext.modeling.layers import ghost_batch_norm, whitened_conv
-from official_ext.modeling.optimization import moving_average, sgd
+from official_ext.modeling.optimization import (
+  lr_schedule,
+  moving_average,
+  sgd,
+)
 from official_ext.ops import augment, whitening
+from official_ext.reporting import diagram
+from official_ext.serving import trained_model
 from official_ext.tasks import image_classification as task_module
 
 RNG = np.random.default_rng(0)
@@ -250,10 +256,18 @@ def test_the_activation_follows_the_norm():
   for training in (True, False):
     y = plain(x, training=training).numpy()
     np.testing.assert_array_equal(fused(x, training=training), y.clip(0))
-  # In the network it does what a layer of its own would.
+
+
+@pytest.mark.parametrize('activation', ['relu', 'celu', 'swish'])
+@pytest.mark.parametrize('pool_before_norm', [False, True])
+def test_one_group_is_the_network_without_groups(activation, pool_before_norm):
+  """Wherever the pooling is, and the activation that the norm applies."""
   networks = [
     resnet9.ResNet9(
-      channels=[4, 4, 4, 4], norm_group_size=size, pool_before_norm=True
+      channels=[4, 4, 4, 4],
+      activation=activation,
+      norm_group_size=size,
+      pool_before_norm=pool_before_norm,
     )
     for size in (0, 6)
   ]
@@ -441,6 +455,18 @@ def test_averages_follow_the_recurrence(scaled):
     np.testing.assert_array_equal(weight, kept)
 
 
+def test_the_rate_is_that_of_the_scaled_optimizer():
+  """Garden's trainer asks for it after each loop."""
+  schedule = lr_schedule.PiecewiseLinear([0, 2], [0.0, 1.0], 4)
+  scaled = tf_keras.mixed_precision.LossScaleOptimizer(
+    sgd.SGDCoupledDecay(schedule), dynamic=False, initial_scale=1
+  )
+  optimizer = moving_average.MovingAverage(scaled)
+  assert float(optimizer.learning_rate(3)) == 0.5
+  optimizer.learning_rate = 0.25
+  assert float(optimizer.lr) == float(scaled.inner_optimizer.lr) == 0.25
+
+
 def test_average_config_round_trip():
   inner = tf_keras.optimizers.legacy.SGD(0.1)
   config = moving_average.MovingAverage(inner, 0.9, interval=3).get_config()
@@ -497,8 +523,6 @@ def test_a_stopped_run_with_all_options_goes_on_as_if_it_had_not(
 
 def test_both_accuracies_are_in_the_table(whole_run):
   """They are those of the average, which is what is loaded and exported."""
-  from official_ext.serving import trained_model
-
   trained = trained_model.load_for_inference(str(whole_run))
   assert trained.averaged
   params = trained.params.task
@@ -518,8 +542,6 @@ def test_both_accuracies_are_in_the_table(whole_run):
 
 def test_what_is_exported_is_the_average(whole_run):
   """The checkpoint's averages, and not its weights."""
-  from official_ext.serving import trained_model
-
   trained = trained_model.load_for_inference(str(whole_run))
   reader = tf.train.load_checkpoint(str(whole_run))
   kernel = trained.model.get_layer('linear').kernel.numpy()
@@ -532,6 +554,86 @@ def test_what_is_exported_is_the_average(whole_run):
   )
   np.testing.assert_array_equal(kernel, reader.get_tensor(name + slot + value))
   assert np.any(kernel != reader.get_tensor(name + value))
+
+
+def test_the_average_is_not_left_behind(whole_run, shapes_dir):
+  """Where another run begins with a run's weights, or its best is evaluated."""
+  again = [*RECIPE, f"resnet9_cifar10.init_checkpoint = '{whole_run}'"]
+  with pytest.raises(UserError, match='has the weights beside their moving av'):
+    tiny.run(shapes_dir, whole_run.with_name('again'), again)
+  best = whole_run / 'best'
+  message = f'{best} holds the best checkpoint of a run, whose weights are a'
+  for mode in ('eval', 'train'):
+    with pytest.raises(UserError, match=message):
+      tiny.run(shapes_dir, best, RECIPE, mode=mode)
+  again[-1] = f"resnet9_cifar10.init_checkpoint = '{best}'"
+  params = tiny.config(shapes_dir, again)
+  task = task_factory.get_task(params.task)
+  model = task.build_model()
+  transfer.check(params.task, model)
+  task.initialize(model)
+  trained = trained_model.load_for_inference(str(whole_run), 'best')
+  assert trained.averaged
+  for ours, theirs in zip(
+    model.backbone.weights, trained.model.backbone.weights, strict=True
+  ):
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_report_tells_what_the_norm_does_besides(whole_run):
+  trained = trained_model.load_for_inference(str(whole_run))
+  _, prep, layer1, *_ = diagram.blocks(trained.model)
+  norm = 'batch norm of 10 images, celu'
+  assert prep.words == ['whitening, conv 3×3, 4', norm]
+  assert layer1.words == ['conv 3×3, 8', 'max pool 2×2', norm]
+
+
+def steps_of(shapes_dir, *bindings):
+  """Returns the head's kernel after five steps, without a graph."""
+  lines = [f'resnet9_cifar10.{line}' for line in bindings]
+  params = tiny.config(shapes_dir, lines)
+  tf_keras.utils.set_random_seed(0)
+  task = task_factory.get_task(params.task)
+  model = task.build_model()
+  task.initialize(model)
+  optimizer = task.create_optimizer(params.trainer.optimizer_config)
+  if isinstance(optimizer, moving_average.MovingAverage):
+    optimizer.shadow_copy(model)
+  batches = task.build_inputs(params.task.train_data)
+  for batch in itertools.islice(batches, 5):
+    task.train_step(batch, model, optimizer)
+  if isinstance(optimizer, moving_average.MovingAverage):
+    optimizer.swap_weights()
+  return model.get_layer('linear').kernel.numpy()
+
+
+@pytest.fixture(scope='module')
+def steps_of_the_base(shapes_dir):
+  return steps_of(shapes_dir)
+
+
+@pytest.mark.parametrize(
+  'bindings',
+  [
+    ["first_layer = 'whitening'"],
+    ['pool_before_norm = True'],
+    ["activation = 'celu'"],
+    ['norm_group_size = 10'],
+    ['norm_scale = False'],
+    ['logit_scale = 0.0625'],
+    ['label_smoothing = 0.2'],
+    ["lr_groups = [{'pattern': 'beta$', 'lr_multiplier': 64.0}]"],
+    ['average_decay = 0.9', 'average_interval = 2'],
+    ['final_learning_rate = 0.1', 'flat_epochs = 1'],
+    ['stratified_augmentation = True'],
+  ],
+  ids=lambda bindings: bindings[0].split(' ')[0],
+)
+def test_each_technique_works_alone(shapes_dir, steps_of_the_base, bindings):
+  """And makes a difference."""
+  kernel = steps_of(shapes_dir, *bindings)
+  assert np.isfinite(kernel).all()
+  assert np.any(kernel != steps_of_the_base)
 
 
 # Evaluation.
@@ -605,7 +707,9 @@ def test_each_crop_is_as_frequent_and_half_of_the_images_flip():
   of_image = np.zeros([2, 200], int)
   of_image[np.repeat([0, 1], 200), labels] = 2 * crops + flips
   assert (of_image[0] == of_image[1]).sum() < 20
-  assert len(np.unique(of_image[0])) > 45
+  joint = np.bincount(of_image[0], minlength=50)
+  assert (joint > 0).sum() > 45
+  assert set(joint) != {4}
 
 
 def test_counts_of_a_set_that_cannot_be_divided_differ_by_one():
@@ -661,7 +765,14 @@ def test_spread_choices_depend_on_epoch_and_step_alone(start):
       'interval=0 must be at least 1',
     ),
     (['flat_epochs = -1'], 'flat_epochs=-1 must be at least 0'),
-    (['flat_epochs = 2'], r'epochs \[0, 1, 1\] .* less flat_epochs'),
+    (
+      ['flat_epochs = 2', 'final_learning_rate = 0.1'],
+      r'epochs \[0, 1, 1\] .* less flat_epochs',
+    ),
+    (['flat_epochs = 1'], 'flat_epochs=1 would train at a rate of 0; set res'),
+    (['average_interval = 5'], 'average_interval=5 has no effect without res'),
+    (["lr_groups = [{'lr_multiplier': 2.0}]"], "the pattern '' finds every"),
+    (["exclude_from_weight_decay = ['']"], "the pattern '' finds every"),
     (["lr_groups = [{'pattern': '('}]"], r"lr_groups: '\(' is no regular"),
     (["lr_groups = [{'patern': 'a'}]"], "unexpected keyword argument 'patern'"),
     (
@@ -698,6 +809,15 @@ def test_a_pattern_that_finds_nothing_is_named(shapes_dir, tmp_path, setting):
   ('override', 'message'),
   [
     ('trainer.best_checkpoint_eval_metric=accuracy_mirror', 'must be one of'),
+    (
+      'task.losses.label_smoothing=0.2',
+      r'label_smoothing=0\.2 needs task\.losses\.one_hot=True \(gin',
+    ),
+    (
+      'task.losses.label_smoothing=0.2,task.losses.one_hot=true,'
+      'task.losses.use_binary_cross_entropy=true',
+      'label_smoothing=0.2 has no effect with',
+    ),
     (
       'task.model.norm_activation.use_sync_bn=true,'
       'task.model.backbone.resnet9.norm_group_size=10',

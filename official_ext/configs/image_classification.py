@@ -248,12 +248,23 @@ def resnet9_cifar10(
     deterministic: Whether to give the same bits each time.
 
   Raises:
-    UserError: If `flat_epochs` is negative; other values are checked with the
+    UserError: If `flat_epochs` is negative, or `average_interval` or
+      `flat_epochs` would have no effect; other values are checked with the
       whole config.
   """
   if flat_epochs < 0:
     raise UserError(
       f'gin: resnet9_cifar10.flat_epochs={flat_epochs:g} must be at least 0.'
+    )
+  if flat_epochs and not final_learning_rate:
+    raise UserError(
+      f'gin: resnet9_cifar10.flat_epochs={flat_epochs:g} would train at a rate '
+      'of 0; set resnet9_cifar10.final_learning_rate too.'
+    )
+  if average_interval != 1 and not average_decay:
+    raise UserError(
+      f'gin: resnet9_cifar10.average_interval={average_interval} has no effect '
+      'without resnet9_cifar10.average_decay; set both.'
     )
   augmentation = common.Augmentation(
     type='cutout',

@@ -93,6 +93,10 @@ def check_other_task(params: cfg.ExperimentConfig, num_replicas: int) -> None:
         'which resnet9_cifar10 computes from its training images; name a run '
         'of it as task.init_checkpoint.'
       )
+  # The arguments of gin are those of another experiment.
+  rules = [(place, check, '') for place, check, _ in _OPTIMIZER_RULES]
+  _check_rules(params, rules)
+  _check_knots(getattr(params.trainer.optimizer_config, 'learning_rate', None))
   optimizer = getattr(params.trainer.optimizer_config, 'optimizer', None)
   if optimizer:
     _check_patterns(optimizer)
@@ -258,7 +262,8 @@ def _chosen(config: Any, place: str) -> Iterator[Any]:
     is_one_of = isinstance(config, hyperparams.OneOfConfig)
     if is_one_of and key not in ('type', config.type):
       return
-    config = getattr(config, key)
+    # Garden's own configs lack what this package's add.
+    config = getattr(config, key, None)
     if config is None:
       return
   yield config
@@ -269,6 +274,19 @@ def _check_losses(losses: garden.Losses) -> None:
     raise UserError(
       'task.losses.use_binary_cross_entropy=True needs '
       'task.losses.one_hot=True.'
+    )
+  if not losses.label_smoothing:
+    return
+  place = f'task.losses.label_smoothing={losses.label_smoothing}'
+  if losses.use_binary_cross_entropy:
+    raise UserError(
+      f'{place} has no effect with task.losses.use_binary_cross_entropy=True; '
+      'leave one of them out.'
+    )
+  if not losses.one_hot:
+    raise UserError(
+      f'{place} needs task.losses.one_hot=True '
+      '(gin: resnet9_cifar10.label_smoothing sets both).'
     )
 
 
@@ -299,6 +317,11 @@ def _patterns(optimizer: Any) -> list[tuple[str, str]]:
 def _check_patterns(optimizer: Any) -> None:
   """Raises for an expression that cannot be compiled."""
   for key, pattern in _patterns(optimizer):
+    if not pattern:
+      raise UserError(
+        f"{_PATTERNS_PLACE}.{key}: the pattern '' finds every variable; give "
+        f"'.*' if it should (gin: resnet9_cifar10.{key})."
+      )
     try:
       re.compile(pattern)
     except re.error as error:
@@ -368,7 +391,7 @@ def _check_best_metric(params: cfg.ExperimentConfig) -> None:
 
 def _check_knots(config: Any) -> None:
   """Raises where a piecewise linear schedule does not run forward."""
-  if config.type != 'piecewise_linear':
+  if config is None or config.type != 'piecewise_linear':
     return
   epochs, values = (
     config.piecewise_linear.epochs,
@@ -395,7 +418,7 @@ def _check_names(model: Any) -> None:
   except ValueError as error:
     raise UserError(
       f"task.model.norm_activation.activation='{activation}' is not known; use "
-      "the name of a Keras activation such as 'relu' "
+      "'celu' or the name of a Keras activation such as 'relu' "
       '(gin: resnet9_cifar10.activation).'
     ) from error
 
@@ -442,6 +465,25 @@ _BACKBONE_RULES: tuple[_Rule, ...] = (
     'norm_group_size',
   ),
 )
+_OPTIMIZER_RULES: tuple[_Rule, ...] = (
+  (
+    'trainer.optimizer_config.optimizer.sgd_coupled_decay.momentum',
+    _SHARE,
+    'momentum',
+  ),
+  (
+    'trainer.optimizer_config.optimizer.sgd_coupled_decay.weight_decay',
+    _AT_LEAST_0,
+    'weight_decay',
+  ),
+  ('trainer.optimizer_config.ema.average_decay', _SHARE, 'average_decay'),
+  ('trainer.optimizer_config.ema.interval', _AT_LEAST_1, 'average_interval'),
+  (
+    'trainer.optimizer_config.learning_rate.piecewise_linear.values',
+    _all(_AT_LEAST_0),
+    'peak_learning_rate',
+  ),
+)
 _RULES: tuple[_Rule, ...] = (
   ('task.model.num_classes', _AT_LEAST_0, 'num_classes'),
   ('task.model.pooling', _one_of('max', 'avg'), 'pooling'),
@@ -471,21 +513,5 @@ _RULES: tuple[_Rule, ...] = (
   ),
   ('runtime.seed', _SEED, 'seed'),
   ('trainer.epochs', _ABOVE_0, 'epochs'),
-  (
-    'trainer.optimizer_config.optimizer.sgd_coupled_decay.momentum',
-    _SHARE,
-    'momentum',
-  ),
-  (
-    'trainer.optimizer_config.optimizer.sgd_coupled_decay.weight_decay',
-    _AT_LEAST_0,
-    'weight_decay',
-  ),
-  ('trainer.optimizer_config.ema.average_decay', _SHARE, 'average_decay'),
-  ('trainer.optimizer_config.ema.interval', _AT_LEAST_1, 'average_interval'),
-  (
-    'trainer.optimizer_config.learning_rate.piecewise_linear.values',
-    _all(_AT_LEAST_0),
-    'peak_learning_rate',
-  ),
+  *_OPTIMIZER_RULES,
 )

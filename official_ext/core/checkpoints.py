@@ -16,6 +16,9 @@ from official.core import train_utils
 from official_ext.core import cluster
 from official_ext.core.errors import RunError, UserError
 
+# Of Garden's `BestCheckpointExporter`.
+_BEST_RECORD = 'info.json'
+
 
 def restore(
   checkpoint: tf.train.Checkpoint, model_dir: str, repair: bool
@@ -105,6 +108,11 @@ def best_exporter(
   )
 
 
+def is_best(folder: str) -> bool:
+  """Whether it is a folder in which Garden's exporter keeps the best."""
+  return (pathlib.Path(folder) / _BEST_RECORD).exists()
+
+
 class BestCheckpointExporter(train_utils.BestCheckpointExporter):
   """Garden's exporter, whose record never runs ahead of its checkpoint."""
 
@@ -153,7 +161,7 @@ def files_to_share(model_dir: str) -> dict[str, bytes]:
   folder = pathlib.Path(model_dir)
   for path in filter(_is_good, _newest_first(model_dir)):
     files = [*folder.glob(f'{os.path.basename(path)}.*')]
-    files += folder.glob('*/info.json')
+    files += folder.glob(f'*/{_BEST_RECORD}')
     return {str(f.relative_to(folder)): f.read_bytes() for f in files}
   return {}
 

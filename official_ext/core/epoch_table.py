@@ -61,8 +61,9 @@ class EpochTable:
   """Orbit actions that turn the logs of an epoch into a row.
 
   A row holds the epoch, the step, the learning rate of the epoch's last step,
-  mean cross entropy and accuracy (0 to 1) in training (with augmentation, while
-  the weights change) and on the test set, and seconds. The total counts
+  mean cross entropy and accuracy (0 to 1) in training (with augmentation and
+  any label smoothing, while the weights change) and on the test set (without),
+  and seconds. The total counts
   training only, as in cifar10-fast. Where the task evaluates mirror images too,
   the accuracy with them stands beside the one without. A task without accuracy
   has its loss and the measure it goes by in the table, and every number that it

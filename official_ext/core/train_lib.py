@@ -100,6 +100,7 @@ def _run_in(
 ) -> None:
   """Does what `run` does, as one of the workers, in a folder of its own."""
   trains = 'train' in mode
+  _check_not_best(params, model_dir)
   progress = Progress(params, quiet=not cluster.is_chief)
   stop = StopRequest(clusters.asker(strategy, cluster))
   with contextlib.ExitStack() as stack:
@@ -148,6 +149,19 @@ def _run_in(
   if trains:
     best_subdir = params.trainer.best_checkpoint_export_subdir
     _say_result(table.rows, model_dir, best_subdir)
+
+
+def _check_not_best(params: cfg.ExperimentConfig, model_dir: str) -> None:
+  """Raises where a moving average would be taken for the weights."""
+  run = pathlib.Path(model_dir).resolve().parent
+  averages = getattr(params.trainer.optimizer_config, 'ema', None)
+  is_best = checkpoints.is_best(model_dir) and (run / 'params.yaml').exists()
+  if averages and is_best:
+    raise UserError(
+      f'--model_dir={model_dir} holds the best checkpoint of a run, whose '
+      f'weights are a moving average already; name {run}, or use it with '
+      'official_ext.predict, report or export --checkpoint best.'
+    )
 
 
 def _run(

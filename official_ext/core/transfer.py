@@ -47,27 +47,45 @@ def check(task: cfg.TaskConfig, model: tf_keras.Model) -> None:
     return
   place = f"task.init_checkpoint='{path}'"
   file = tf.train.latest_checkpoint(path) if tf.io.gfile.isdir(path) else path
-  trained = _trained_task(file)
+  folder = pathlib.Path(os.path.abspath(file)).parent
+  of_run = _params_in(folder)
+  _check_average(place, folder, of_run)
+  # `best` lies in a run's folder.
+  trained = _look_up(of_run or _params_in(folder.parent), 'task')
+  trained = trained if isinstance(trained, Mapping) else {}
   _check_backbone_type(place, trained, task)
   _check_settings(place, trained, task)
   _check_normalization(place, trained, task)
   _check_weights(place, file, model)
 
 
-def _trained_task(file: str) -> Mapping[str, Any]:
-  """Returns the task of the run that wrote the file; nothing if unknown."""
-  folder = pathlib.Path(os.path.abspath(file)).parent
-  for candidate in (folder, folder.parent):  # `best` lies in a run's folder.
-    params = candidate / 'params.yaml'
-    if not params.is_file():
-      continue
-    try:
-      content = safe_yaml.load(params.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-      return {}
-    task = content.get('task') if isinstance(content, dict) else None
-    return task if isinstance(task, dict) else {}
-  return {}
+def _params_in(folder: pathlib.Path) -> Mapping[str, Any]:
+  """Returns the config of the run whose folder it is; nothing if of none."""
+  params = folder / 'params.yaml'
+  if not params.is_file():
+    return {}
+  try:
+    content = safe_yaml.load(params.read_text())
+  except (OSError, UnicodeDecodeError, yaml.YAMLError):
+    return {}
+  return content if isinstance(content, dict) else {}
+
+
+def _check_average(
+  place: str, folder: pathlib.Path, of_run: Mapping[str, Any]
+) -> None:
+  """Raises where weights would be read that were never evaluated.
+
+  A run keeps its moving average beside the weights, but in its best checkpoint,
+  which is written while the average is evaluated, the average is the weights.
+  """
+  if _look_up(of_run, 'trainer.optimizer_config.ema') in (_MISSING, None):
+    return
+  subdir = _look_up(of_run, 'trainer.best_checkpoint_export_subdir')
+  raise UserError(
+    f'{place} has the weights beside their moving average, which is what the '
+    f'run evaluates; name {folder / str(subdir)}, where it is the weights.'
+  )
 
 
 def _look_up(config: Any, place: str) -> Any:

@@ -5,6 +5,8 @@ import dataclasses
 import tensorflow as tf
 import tf_keras
 
+from official_ext.modeling.layers import ghost_batch_norm, whitened_conv
+
 layers = tf_keras.layers
 
 
@@ -83,8 +85,14 @@ def _words(layer: tf_keras.layers.Layer) -> str:
   match layer:
     case layers.InputLayer():
       return 'normalised images'
+    case whitened_conv.WhitenedConv2D():
+      return f'whitening, conv {_size(layer.kernel_size)}, {layer.filters}'
     case layers.Conv2D():
       return f'conv {_size(layer.kernel_size)}, {layer.filters}'
+    case ghost_batch_norm.GhostBatchNormalization():
+      words = f'batch norm of {layer.group_size} images'
+      fused = layer.activation
+      return words if fused == 'linear' else f'{words}, {fused}'
     case layers.BatchNormalization():
       return 'batch norm'
     case layers.Activation():

@@ -15,7 +15,8 @@ class GhostBatchNormalization(tf_keras.layers.BatchNormalization):
   `group_size` consecutive images of a replica's batch is normalised by itself,
   with one scale and offset for all. In evaluation the moving statistics are
   used, which follow the mean over the groups of their means and of their
-  unbiased variances: what a group was divided by in training, on average.
+  unbiased variances: but for a factor n / (n − 1), n positions in a group, what
+  a group was normalised by in training, on average.
 
   The original (`GhostBatchNorm` in cifar10-fast) keeps statistics of each group
   apart and averages them when it goes from training to evaluation. The network
@@ -25,6 +26,10 @@ class GhostBatchNormalization(tf_keras.layers.BatchNormalization):
 
   Keras' `virtual_batch_size` gives up the fused kernels, which are several
   times as fast.
+
+  Attributes:
+    group_size: Images of a group.
+    activation: Name of what is applied to the result.
   """
 
   def __init__(
@@ -40,8 +45,8 @@ class GhostBatchNormalization(tf_keras.layers.BatchNormalization):
       **kwargs: Passed to `BatchNormalization`; its `axis` is the last.
     """
     super().__init__(**kwargs)
-    self._group_size = group_size
-    self._activation = activation
+    self.group_size = group_size
+    self.activation = activation
 
   def call(
     self, inputs: tf.Tensor, training: bool | None = None, **kwargs: Any
@@ -51,14 +56,14 @@ class GhostBatchNormalization(tf_keras.layers.BatchNormalization):
     Raises:
       ValueError: If in training the groups do not divide the batch.
     """
-    activation = tf_utils.get_activation(self._activation)
+    activation = tf_utils.get_activation(self.activation)
     if not training or not self.trainable:
       return activation(super().call(inputs, training=training, **kwargs))
-    groups, rest = divmod(inputs.shape[0] or 0, self._group_size)
+    groups, rest = divmod(inputs.shape[0] or 0, self.group_size)
     if rest or not groups:
       raise ValueError(
         f'{self.name}: a batch of {inputs.shape[0]} images cannot be divided '
-        f'into groups of {self._group_size}.'
+        f'into groups of {self.group_size}.'
       )
     channels = inputs.shape[-1]
     scale = self.gamma if self.scale else tf.ones([channels])
@@ -85,6 +90,6 @@ class GhostBatchNormalization(tf_keras.layers.BatchNormalization):
   def get_config(self) -> dict[str, Any]:
     """Returns the constructor's arguments."""
     return super().get_config() | {
-      'group_size': self._group_size,
-      'activation': self._activation,
+      'group_size': self.group_size,
+      'activation': self.activation,
     }

@@ -64,6 +64,20 @@ class MovingAverage(ema_optimizer.ExponentialMovingAverage):
     """What trains."""
     return self._optimizer
 
+  @property
+  def learning_rate(self) -> Any:
+    """The rate of what trains, a variable or a schedule.
+
+    Garden asks for it in a way that a `LossScaleOptimizer` does not know.
+    """
+    return self._optimizer.learning_rate
+
+  @learning_rate.setter
+  def learning_rate(self, value: Any) -> None:
+    self._optimizer.learning_rate = value
+
+  lr = learning_rate
+
   def shadow_copy(self, model: tf_keras.Model) -> None:
     """Makes the averages, equal to the model's weights."""
     super().shadow_copy(model)
