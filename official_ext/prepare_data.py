@@ -27,6 +27,8 @@ FLAGS = flags.FLAGS
 
 # Of gin/resnet9_v100.gin, with which the data set is to be trained on.
 _BATCH_SIZE = 512
+# Of the network's input, in pixels.
+_MIN_SIDE = 8
 
 
 def define_flags() -> None:
@@ -81,10 +83,20 @@ def _prepare_folder(
   writer.check_name(name)
   writer.check_place(data_dir, name, str(writer.ImageFolder.VERSION))
   folder = image_folder.scan(source)
+  height, width, _ = folder.image_shape
+  if min(height, width) < _MIN_SIDE:
+    raise UserError(
+      f'{source} has images of {width}×{height} pixels, which the network '
+      f'halves three times; scale them to {_MIN_SIDE} pixels a side or more.'
+    )
   if folder.num_converted:
     print(
       f'{folder.num_converted:,} images are greyscale, have a palette or an '
       'opaque alpha channel; they are stored as RGB of the same colours.'
+    )
+  if folder.num_turned:
+    print(
+      f'{folder.num_turned:,} images are stored turned, as their cameras noted.'
     )
   builder = writer.ImageFolder(name, folder, data_dir=data_dir)
   writer.write(builder)
@@ -93,7 +105,8 @@ def _prepare_folder(
     'dataset': name,
     'num_classes': len(folder.class_names),
     'mean_rgb': folder.mean_rgb,
-    'stddev_rgb': folder.stddev_rgb,
+    # A channel that is the same everywhere is 0 after its mean is subtracted.
+    'stddev_rgb': [value or 1.0 for value in folder.stddev_rgb],
   }
   num_examples = len(folder.files['train'])
   if num_examples < _BATCH_SIZE:
@@ -112,7 +125,8 @@ def _report(builder: Any, bindings: dict[str, Any]) -> None:
   command = ['python', '-m', 'official_ext.train']
   command += ['--gin_file', 'gin/resnet9_v100.gin']
   for key, value in bindings.items():
-    command += ['--gin_params', f'resnet9_cifar10.{key}={json.dumps(value)}']
+    literal = json.dumps(value, ensure_ascii=False)  # Gin reads no surrogates.
+    command += ['--gin_params', f'resnet9_cifar10.{key}={literal}']
   print(
     f'Wrote {info.full_name} to {builder.data_path}: {counts} images of '
     f'{width}×{height} pixels in {len(names)} classes ({", ".join(names)}).\n'

@@ -188,21 +188,37 @@ def test_training_is_endless_and_of_static_shape():
   assert labels.dtype == tf.int32
 
 
-@pytest.mark.parametrize('workers', [1, 2, 3])
-@pytest.mark.parametrize('batch_size', [6, 12, 600])
+@pytest.mark.parametrize(
+  ('workers', 'batch_size'),
+  # In the last, a replica halves its last batch to have as many as the other.
+  [*itertools.product([1, 2, 3], [6, 12, 600]), (2, 22)],
+)
 def test_evaluation_sees_each_image_once(workers, batch_size, caplog):
   data = make_data(23)
   config = validation_config(global_batch_size=batch_size)
-  seen = []
+  seen, counts = [], set()
   with caplog.at_level(logging.INFO, logger='absl'):
     for worker in range(workers):
       context = tf.distribute.InputContext(workers, worker, workers)
-      seen += batches(classification_input.build(data, config, context))
+      own = batches(classification_input.build(data, config, context))
+      counts.add(len(own))
+      seen += own
+  assert len(counts) == 1
+  assert min(len(labels) for _, labels in seen) > 0
   assert 'all 23 images of toys train' in caplog.text
   assert max(len(labels) for _, labels in seen) <= batch_size // workers
   images, labels = map(np.concatenate, zip(*seen, strict=True))
   np.testing.assert_array_equal(labels, range(23))
   np.testing.assert_array_equal(images, data.images)
+
+
+def test_an_evaluation_that_would_leave_a_replica_without_an_image():
+  context = tf.distribute.InputContext(1, 0, 2)
+  config = validation_config(global_batch_size=2)
+  message = r'batch_size=2 leaves .* 2 replicas, .* 23 images; use at least 4'
+  with pytest.raises(UserError, match=message):
+    classification_input.build(make_data(23), config, context)
+  classification_input.build(make_data(24), config, context)
 
 
 @pytest.mark.parametrize('make_config', [train_config, validation_config])

@@ -7,6 +7,7 @@ from official.core import exp_factory
 
 from official_ext.core import devices, experiment, gin_config
 from official_ext.core.errors import UserError
+from official_ext.dataloaders.image_source import ImageDataInfo
 
 
 @dataclasses.dataclass
@@ -87,6 +88,27 @@ def test_a_batch_size_from_an_override_sets_the_steps(parse):
   params = parse(params_override='task.train_data.global_batch_size=50')
   assert params.trainer.train_steps == 24 * 2
   assert params.trainer.steps_per_loop == 2
+
+
+@pytest.mark.parametrize(
+  ('train', 'test', 'message'),
+  [
+    (['ant', 'cat'], ['cat', 'ant'], "label 0 is 'cat' in b, but 'ant' in a;"),
+    (['ant', 'cat'], ['ant', 'cow'], "label 1 is 'cow' in b, but 'cat' in a;"),
+    (['ant', 'cat'], ['ant'], None),
+    (['0', '1'], ['ant', 'cat'], None),
+  ],
+)
+def test_classes_are_the_same_in_training_and_test(train, test, message):
+  infos = [
+    ImageDataInfo(name, 9, (8, 8, 3), names)
+    for name, names in (('a', train), ('b', test))
+  ]
+  if message:
+    with pytest.raises(UserError, match=message):
+      experiment._check_same_classes(*infos)
+  else:
+    experiment._check_same_classes(*infos)
 
 
 def test_garden_experiments_run_on_what_is_there():

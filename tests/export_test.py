@@ -229,17 +229,24 @@ def test_a_folder_that_is_no_runs_is_refused(
   assert '\n' not in str(caught.value)
 
 
-def test_classes_have_numbers_where_the_data_is_gone(
-  trained_run, tmp_path, capsys
+@pytest.mark.parametrize('keeps_names', [True, False])
+def test_classes_where_the_data_is_gone(
+  trained_run, tmp_path, capsys, keeps_names
 ):
   for file in trained_run.glob('ckpt-*'):
     shutil.copy(file, tmp_path)
+  if keeps_names:
+    shutil.copy(trained_run / 'class_names.txt', tmp_path)
   text = (trained_run / 'params.yaml').read_text()
   renamed = text.replace('tfds_name: procedural_shapes', 'tfds_name: gone')
   (tmp_path / 'params.yaml').write_text(renamed)
   trained = trained_model.load_for_inference(str(tmp_path))
-  assert trained.class_names == [str(i) for i in range(10)]
-  assert 'classes have no names' in capsys.readouterr().err
+  if keeps_names:
+    assert trained.class_names == list(procedural_shapes.CLASS_NAMES)
+    assert 'classes have no names' not in capsys.readouterr().err
+  else:
+    assert trained.class_names == [str(i) for i in range(10)]
+    assert 'classes have no names' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from PIL import Image
 
 from official_ext.core.errors import UserError
 from official_ext.datasets import image_folder
+from official_ext.serving import image_files
 
 
 def write(path, content):
@@ -141,6 +142,34 @@ def test_refuses_what_rgb_cannot_hold(photos, image, name, mode, options):
   )
 
 
+def test_turns_images_as_their_camera_was_held(photos):
+  """Orientation 6: the first row is the right side (EXIF 2.32, 4.6.4)."""
+  rgb = np.random.default_rng(5).integers(0, 256, (10, 8, 3), dtype=np.uint8)
+  exif = Image.Exif()
+  exif[0x0112] = 6
+  path = photos / 'train/ant/held.png'
+  Image.fromarray(rgb).save(path, exif=exif)
+  folder = image_folder.scan(photos)
+  assert (folder.num_turned, folder.image_shape) == (1, (8, 10, 3))
+  upright = image_folder.read(path, (8, 10, 3))
+  np.testing.assert_array_equal(upright, np.rot90(rgb, -1))
+  other, changes = image_files.read(str(path), (8, 10, 3))
+  np.testing.assert_array_equal(other, upright)
+  assert changes == ['turned']
+
+
+@pytest.mark.parametrize(('kind', 'channels'), [(2, 3), (4, 2), (6, 4)])
+def test_refuses_colours_of_16_bits(photos, kind, channels):
+  """Which Pillow reads as RGB, LA or RGBA, without their lower eight bits."""
+  rows = (b'\0' + bytes(10 * channels * 2)) * 8
+  content = png(10, 8, 16, kind, zlib.compress(rows))
+  path = photos / 'test/cat/deep.png'
+  path.write_bytes(content)
+  assert ' of 16 bits or transparent pixels, which 8-bit' in scan_error(photos)
+  with pytest.raises(UserError, match=r'deep\.png has 16 bits a channel'):
+    image_files.read(str(path), (8, 10, 3))
+
+
 def test_refuses_images_of_two_sizes(photos):
   path = save(photos / 'test/cat/1.png', np.zeros((8, 9, 3), np.uint8))
   assert scan_error(photos) == (
@@ -148,8 +177,8 @@ def test_refuses_images_of_two_sizes(photos):
   )
 
 
-def bomb(width, height):
-  """A PNG of a few bytes that states any size."""
+def png(width, height, bits, kind, data):
+  """A PNG of any header: `kind` is 2 of RGB, 4 of LA, 6 of RGBA."""
 
   def chunk(content):
     checksum = zlib.crc32(content)
@@ -159,12 +188,18 @@ def bomb(width, height):
       + struct.pack('>I', checksum)
     )
 
-  header = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
+  header = struct.pack('>IIBBBBB', width, height, bits, kind, 0, 0, 0)
   return (
     b'\x89PNG\r\n\x1a\n'
     + chunk(b'IHDR' + header)
-    + chunk(b'IDAT' + zlib.compress(b''))
+    + chunk(b'IDAT' + data)
+    + chunk(b'IEND')
   )
+
+
+def bomb(width, height):
+  """A PNG of a few bytes that states any size."""
+  return png(width, height, 8, 2, zlib.compress(b''))
 
 
 @pytest.mark.parametrize(

@@ -271,6 +271,33 @@ def test_half_written_folder(tmp_path, file):
   assert 'prepare' in text
 
 
+@pytest.mark.parametrize('name', ['toys:2.0.0', 'toys/small', 'toys/a:1.0.0'])
+def test_another_version_than_is_there(tmp_path, name):
+  store(tmp_path)
+  assert error_of(train_config(tmp_path, name)) == (
+    f"task.train_data.tfds_name='{name}' is not in {tmp_path}/toys, which "
+    "holds 1.0.0; use one of them, such as 'toys:1.0.0'."
+  )
+
+
+def test_a_folder_of_other_things_is_not_to_be_deleted(tmp_path):
+  (tmp_path / 'pictures' / 'train' / 'cat').mkdir(parents=True)
+  text = error_of(train_config(tmp_path, 'pictures'))
+  assert f'{tmp_path}/pictures is no data set of TFDS; choose' in text
+  assert 'delete' not in text
+
+
+def test_a_split_that_repeats_images(tmp_path):
+  store(tmp_path)
+  config = train_config(tmp_path, split='train+test+train')
+  once = in_memory.load(train_config(tmp_path), model_config())
+  data = in_memory.load(config, model_config())
+  count = len(once.labels)
+  assert len(data.labels) > 2 * count
+  np.testing.assert_array_equal(data.images[:count], once.images)
+  np.testing.assert_array_equal(data.images[-count:], once.images)
+
+
 def test_half_written_folder_of_a_known_data_set(tmp_path):
   (tmp_path / 'cifar10' / '3.0.2').mkdir(parents=True)
   text = error_of(train_config(tmp_path, 'cifar10'))

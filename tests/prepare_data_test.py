@@ -197,6 +197,36 @@ def test_tfds_reads_a_folder_under_its_new_name(photos, run, tmp_path, capsys):
   }
 
 
+def test_a_channel_that_is_empty_and_a_place_of_rare_letters(
+  run, tmp_path, capsys
+):
+  """Gin takes what is printed: a deviation above 0, a path as it is."""
+  pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+  pixels[..., 2] = 0
+  for split in ('train', 'test'):
+    for name in ('ant', 'bee'):
+      place = tmp_path / 'photos' / split / name
+      place.mkdir(parents=True)
+      Image.fromarray(pixels).save(place / '0.png')
+  out = tmp_path / '𠮷😀'
+  run(folder=tmp_path / 'photos', name='dyes', data_dir=out)
+  bindings = next_bindings(capsys.readouterr().out)
+  assert bindings['data_dir'] == str(out)
+  assert bindings['stddev_rgb'][2] == 1.0
+  assert min(bindings['stddev_rgb']) >= 1
+
+
+def test_pictures_that_are_too_small_are_not_written(run, tmp_path):
+  for split in ('train', 'test'):
+    for name in ('ant', 'bee'):
+      place = tmp_path / 'photos' / split / name
+      place.mkdir(parents=True)
+      Image.new('RGB', (9, 7)).save(place / '0.png')
+  with pytest.raises(UserError, match=r'9×7 pixels, which .*; scale them to 8'):
+    run(folder=tmp_path / 'photos', name='tiny', data_dir=tmp_path / 'out')
+  assert not (tmp_path / 'out').exists()
+
+
 def test_leaves_an_existing_data_set_as_it_is(archive, run, tmp_path):
   out = tmp_path / 'out'
   run(archive=archive, data_dir=out)

@@ -65,6 +65,7 @@ def test_what_a_run_leaves_behind(finished):
   assert {file.name for file in run.iterdir()} >= {
     'best',
     'checkpoint',
+    'class_names.txt',
     'ckpt-6.index',
     'epochs.jsonl',
     'params.yaml',

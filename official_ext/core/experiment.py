@@ -221,6 +221,7 @@ def _fit_to_data(params: cfg.ExperimentConfig, chosen: set[str]) -> None:
   validation.check_fits(
     task.validation_data, 'task.validation_data', test_info.image_shape
   )
+  _check_same_classes(info, test_info)
   model = task.model
   model.num_classes = model.num_classes or info.num_classes
   model.input_size = model.input_size or list(info.image_shape)
@@ -241,3 +242,19 @@ def _fit_to_data(params: cfg.ExperimentConfig, chosen: set[str]) -> None:
   )
   params.trainer.override(numbers)
   validation.check_trainer(params.trainer)
+
+
+def _check_same_classes(
+  train: image_source.ImageDataInfo, test: image_source.ImageDataInfo
+) -> None:
+  """Raises where a label means one class in training and another in the test.
+
+  A data set whose classes have numbers for names says nothing about them.
+  """
+  pairs = enumerate(zip(train.class_names, test.class_names, strict=False))
+  for label, (name, other) in pairs:
+    if name != other and str(label) not in (name, other):
+      raise UserError(
+        f"task.validation_data: label {label} is '{other}' in {test.name}, but "
+        f"'{name}' in {train.name}; use data sets of the same classes."
+      )

@@ -21,6 +21,7 @@ from official_ext.core import machine, safe_yaml
 from official_ext.core.errors import UserError
 
 _LOCK_FILE = '.lock'
+CLASS_NAMES = 'class_names.txt'
 
 
 def choose(model_dir: str | None, gin_files: Sequence[str], name: str) -> str:
@@ -121,10 +122,14 @@ def _unwritable(model_dir: str, error: OSError) -> UserError:
   )
 
 
-def describe_run(params: cfg.ExperimentConfig, model_dir: str) -> None:
+def describe_run(
+  params: cfg.ExperimentConfig, model_dir: str, class_names: Sequence[str] = ()
+) -> None:
   """Writes what was asked for, before training: config, gin text, versions.
 
-  `versions.json` is what `machine.describe` returns.
+  `versions.json` is what `machine.describe` returns. Names of classes, if there
+  are any, are in `class_names.txt`, one a line: where the run is used, the data
+  set may be gone.
 
   A file of an earlier start that says something else is kept beside the new one
   under a number.
@@ -139,6 +144,9 @@ def describe_run(params: cfg.ExperimentConfig, model_dir: str) -> None:
   (fresh / 'versions.json').write_text(
     json.dumps(machine.describe(), indent=2) + '\n'
   )
+  if class_names:
+    lines = ''.join(f'{name}\n' for name in class_names)
+    (fresh / CLASS_NAMES).write_text(lines, encoding='utf-8')
   for file in fresh.iterdir():
     _replace(file, folder / file.name)
   fresh.rmdir()

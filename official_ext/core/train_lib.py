@@ -130,7 +130,7 @@ def _run_in(
           _warn(params.runtime)
         if step < params.trainer.train_steps:
           with checkpoints.writing(model_dir):
-            run_dir.describe_run(params, model_dir)
+            run_dir.describe_run(params, model_dir, _class_names(params))
         stack.enter_context(stop.on_signals())
     _say_data(params)
     _say_where(step, params, model_dir, trains)
@@ -328,6 +328,13 @@ def _say_data(params: cfg.ExperimentConfig) -> None:
     f'{batch_size} an epoch), {test.num_examples:,} test images, '
     f'{train.num_classes} classes, {height}×{width}×{channels}'
   )
+
+
+def _class_names(params: cfg.ExperimentConfig) -> list[str]:
+  """Returns the names of the classes; none where the data are Garden's."""
+  if not isinstance(params.task, image_classification.ImageClassificationTask):
+    return []
+  return in_memory.describe(params.task.train_data).class_names
 
 
 def _say_where(

@@ -177,6 +177,12 @@ def _evaluation(
   replicas = context.num_replicas_in_sync
   local = replicas // workers
   first = context.input_pipeline_id * local
+  if batch_size == 1 and count % replicas:
+    raise UserError(
+      f'task.validation_data.global_batch_size={replicas} leaves an image to '
+      f'each of the {replicas} replicas, and nothing to some at the end of '
+      f'{count} images; use at least {2 * replicas}.'
+    )
   cuts = [
     _cuts(count, replica, replicas, batch_size)
     for replica in range(first, first + local)

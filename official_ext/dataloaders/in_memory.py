@@ -124,11 +124,13 @@ def _check_memory(source: image_source.ImageSource) -> None:
   needed = source.info.num_examples * math.prod(source.info.image_shape)
   available = psutil.virtual_memory().available
   if needed > available * _MAX_SHARE_OF_AVAILABLE_MEMORY:
+    parts = (part.split('[')[0] for part in source.split.split('+'))
+    slices = '+'.join(f'{part}[:10%]' for part in parts)
     raise UserError(
       f"{source.place}.tfds_split='{source.split}' takes "
       f'{needed / 2**30:.1f} GiB, more than a third of the '
       f'{available / 2**30:.1f} GiB of memory available; take a slice such as '
-      f"'{source.split.split('[')[0]}[:10%]'."
+      f"'{slices}'."
     )
 
 
@@ -147,19 +149,18 @@ def _read(source: image_source.ImageSource) -> tuple[tf.Tensor, tf.Tensor]:
   """Reads and decodes all images and labels."""
   keys = [source.image_key, source.label_key]
   with tf.device('CPU:0'):
-    examples = _as_dataset(source, keys, batch_size=-1)
+    # Not TFDS' own batch of all, which a split that repeats images overflows.
+    examples = _as_dataset(source, keys).batch(source.info.num_examples)
+    examples = examples.get_single_element()
     images, labels = (examples[key] for key in keys)
     return images, tf.cast(labels, tf.int32)
 
 
-def _as_dataset(
-  source: image_source.ImageSource, keys: list[str], **kwargs: Any
-) -> Any:
+def _as_dataset(source: image_source.ImageSource, keys: list[str]) -> Any:
   """Returns TFDS' data set of some fields, in its own order."""
   return source.builder.as_dataset(
     split=source.split,
     decoders=tfds.decode.PartialDecoding(dict.fromkeys(keys, True)),
     # Autocaching would hold the images once more.
     read_config=tfds.ReadConfig(try_autocache=False),
-    **kwargs,
   )

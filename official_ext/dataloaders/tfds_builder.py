@@ -6,11 +6,15 @@ import difflib
 import io
 import multiprocessing
 import os
+import pathlib
 import re
 
 import tensorflow_datasets as tfds
 
 from official_ext.core.errors import UserError
+
+# What TFDS writes last beside the examples.
+_INFO, _FEATURES = 'dataset_info.json', 'features.json'
 
 
 def open_builder(
@@ -98,7 +102,8 @@ def find(name: str, data_dir: str, where: str) -> tfds.core.DatasetBuilder:
     base_name = re.split('[/:]', name)[0]
     there = os.listdir(folder) if os.path.isdir(folder) else []
     if base_name in there:
-      raise _half_written(where, os.path.join(folder, base_name)) from error
+      place = pathlib.Path(folder) / base_name
+      raise _unusable(where, base_name, place) from error
     known = {*there, *tfds.list_builders(with_community_datasets=False)}
     close = difflib.get_close_matches(base_name, sorted(known), cutoff=0.5)
     mend = f'did you mean {", ".join(close)}?' if close else 'mend the name.'
@@ -133,6 +138,30 @@ def _prepare(
         try_download_gcs=False, force_checksums_validation=True
       )
     )
+
+
+def _unusable(where: str, name: str, folder: pathlib.Path) -> UserError:
+  """Says what is wrong with a folder that bears the name of a data set."""
+  descriptions = [*folder.glob(f'*/{_INFO}'), *folder.glob(f'*/*/{_INFO}')]
+  whole = [
+    str(path.parent.relative_to(folder))
+    for path in sorted(descriptions)
+    if (path.parent / _FEATURES).exists()
+  ]
+  if whole:
+    *config, version = whole[-1].split('/')
+    example = ':'.join(['/'.join([name, *config]), version])
+    return UserError(
+      f'{where} is not in {folder}, which holds {", ".join(whole)}; use one '
+      f"of them, such as '{example}'."
+    )
+  version = '[0-9]*.[0-9]*.[0-9]*'
+  if descriptions or [*folder.glob(version), *folder.glob(f'*/{version}')]:
+    return _half_written(where, folder)
+  return UserError(
+    f'{where}: {folder} is no data set of TFDS; choose another name, or the '
+    'tfds_data_dir in which the data set is.'
+  )
 
 
 def _half_written(where: str, path: os.PathLike | str) -> UserError:

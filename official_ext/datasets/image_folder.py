@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tqdm
-from PIL import Image
+from PIL import Image, ImageOps
 
 from official_ext.core.errors import UserError
 
@@ -24,6 +24,7 @@ _SUFFIXES = ('.png', '.jpg', '.jpeg')
 _FORMATS = ('PNG', 'JPEG')
 # Pillow's modes that 8-bit RGB can hold exactly where nothing is transparent.
 _EXACT_MODES = ('RGB', 'RGBA', 'L', 'LA', 'P', '1')
+_ORIENTATION = 0x0112  # The EXIF tag.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,7 @@ class ImageFolder:
     files: Image files and their labels, by split.
     image_shape: Height, width and 3 channels of every image.
     num_converted: Number of images that are not stored as RGB.
+    num_turned: Number of images that are not stored as their camera was held.
     mean_rgb: Mean of each channel over the training images, in 0 to 255.
     stddev_rgb: Standard deviation of each channel, likewise.
   """
@@ -43,6 +45,7 @@ class ImageFolder:
   files: Mapping[str, Sequence[tuple[pathlib.Path, int]]]
   image_shape: tuple[int, int, int]
   num_converted: int
+  num_turned: int
   mean_rgb: tuple[float, ...]
   stddev_rgb: tuple[float, ...]
 
@@ -59,14 +62,16 @@ def scan(folder: pathlib.Path) -> ImageFolder:
   """
   class_names = _class_names(folder)
   files = {split: _list_files(folder, split, class_names) for split in SPLITS}
-  with _open(files['train'][0][0]) as first:
-    shape = (first.height, first.width, 3)
+  height, width, _ = _decode(files['train'][0][0])[0].shape
+  shape = (height, width, 3)
   sums, squares = np.zeros((2, 3), np.int64)
-  num_converted = 0
+  num_converted = num_turned = 0
   for split in SPLITS:
     for path, _ in tqdm.tqdm(files[split], f'Checking {split}', unit=' images'):
-      image, mode = _decode(path, shape)
+      image, mode, turned = _decode(path)
+      _check_shape(path, image, shape)
       num_converted += mode != 'RGB'
+      num_turned += turned
       if split == 'train':
         pixels = image.reshape(-1, 3).astype(np.int64)
         sums += pixels.sum(axis=0)
@@ -79,6 +84,7 @@ def scan(folder: pathlib.Path) -> ImageFolder:
     files,
     shape,
     num_converted,
+    num_turned,
     tuple(mean.round(2).tolist()),
     tuple(stddev.round(2).tolist()),
   )
@@ -88,7 +94,8 @@ def read(path: pathlib.Path, shape: tuple[int, int, int]) -> np.ndarray:
   """Reads an image.
 
   Greyscale and palette images, and those with an alpha channel that is opaque
-  throughout, become RGB; no pixel changes its colour.
+  throughout, become RGB; no pixel changes its colour. It is turned as its
+  camera noted.
 
   Args:
     path: A PNG or JPEG file.
@@ -100,33 +107,51 @@ def read(path: pathlib.Path, shape: tuple[int, int, int]) -> np.ndarray:
   Raises:
     UserError: If it is damaged, or is another image than that.
   """
-  return _decode(path, shape)[0]
+  image = _decode(path)[0]
+  _check_shape(path, image, shape)
+  return image
 
 
-def _decode(
-  path: pathlib.Path, shape: tuple[int, int, int]
-) -> tuple[np.ndarray, str]:
-  """Returns an image as RGB, and Pillow's mode of its file."""
+def has_16_bits(image: Image.Image) -> bool:
+  """Whether a PNG, not decoded yet, has colours of 16 bits.
+
+  Pillow calls them RGB like those of 8 bits, and leaves out the lower eight.
+  """
+  tiles = getattr(image, 'tile', [])
+  return image.mode in _EXACT_MODES and any(
+    str(tile[-1]).endswith(';16B') for tile in tiles
+  )
+
+
+def _decode(path: pathlib.Path) -> tuple[np.ndarray, str, bool]:
+  """Returns an image as RGB, Pillow's mode of its file, if it was turned."""
   with _open(path) as image:
-    if (image.height, image.width, 3) != shape:
-      raise UserError(
-        f'{path} is {image.width}×{image.height} pixels, but others are '
-        f'{shape[1]}×{shape[0]}; bring all images to one size.'
-      )
+    mode = f'{image.mode} of 16 bits' if has_16_bits(image) else image.mode
     try:
       # Where there is no alpha channel, the conversion adds an opaque one.
-      exact = image.mode in _EXACT_MODES and (
+      exact = mode in _EXACT_MODES and (
         image.convert('RGBA').getchannel('A').getextrema() == (255, 255)
       )
-      rgb = np.asarray(image.convert('RGB'))
+      turned = image.getexif().get(_ORIENTATION, 1) != 1
+      rgb = np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
     except Exception as error:  # Of any type: damage comes in many kinds.
       raise _damaged(path, error) from error
     if not exact:
       raise UserError(
-        f'{path} has mode {image.mode} or transparent pixels, which 8-bit RGB '
+        f'{path} has mode {mode} or transparent pixels, which 8-bit RGB '
         'cannot hold exactly; save it as 8-bit RGB.'
       )
-    return rgb, image.mode
+    return rgb, mode, turned
+
+
+def _check_shape(
+  path: pathlib.Path, image: np.ndarray, shape: tuple[int, ...]
+) -> None:
+  if image.shape != shape:
+    raise UserError(
+      f'{path} is {image.shape[1]}×{image.shape[0]} pixels, but others are '
+      f'{shape[1]}×{shape[0]}; bring all images to one size.'
+    )
 
 
 def _open(path: pathlib.Path) -> Image.Image:

@@ -140,7 +140,7 @@ class Cutout(augment.ImageAugment):
     Returns:
       int32 `[count, 2]`, the (y, x) of the upper left corners, each uniform
       from 0 to the height or width less `size` inclusive; or, where squares are
-      cut off, from `-size // 2` on, with as many values as there are pixels.
+      cut off, from `-(size // 2)` on, with as many values as there are pixels.
 
     Raises:
       ValueError: If the square is larger than the images.

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from official_ext.core.errors import UserError
+from official_ext.datasets import image_folder
 
 _FORMATS = ('PNG', 'JPEG', 'WEBP', 'GIF', 'BMP')
 _SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.gif', '.bmp')
@@ -75,6 +76,10 @@ def read(
       warnings.simplefilter('error', Image.DecompressionBombWarning)
       with Image.open(path, formats=_FORMATS) as file:
         _check_compression(file, path)
+        if image_folder.has_16_bits(file):
+          raise UserError(
+            f'{path} has 16 bits a channel; save it with 8 bits a channel.'
+          )
         file.load()
         return _fit(file, path, shape)
   except UserError:

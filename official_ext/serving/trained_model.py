@@ -16,7 +16,7 @@ from official.core import exp_factory, task_factory
 
 from official_ext import registry_imports  # noqa: F401
 from official_ext.configs import type_checks
-from official_ext.core import checkpoints, gin_config, safe_yaml
+from official_ext.core import checkpoints, gin_config, run_dir, safe_yaml
 from official_ext.core.errors import UserError
 from official_ext.dataloaders import image_source, preprocessing
 from official_ext.tasks import image_classification
@@ -104,7 +104,7 @@ def load_for_inference(
     task = task_factory.get_task(params.task)
     model = task.build_model()
   step, averaged = _restore(params, task, model, folder, checkpoint)
-  names = _class_names(params)
+  names = _class_names(pathlib.Path(folder) / run_dir.CLASS_NAMES, params)
   return TrainedModel(folder, params, task, model, step, averaged, names)
 
 
@@ -195,12 +195,20 @@ def _restore_file(checkpoint: tf.train.Checkpoint, path: str) -> None:
   status.expect_partial()
 
 
-def _class_names(params: cfg.ExperimentConfig) -> list[str]:
-  """Returns the data set's names of the classes; numbers where it is gone."""
+def _class_names(file: pathlib.Path, params: cfg.ExperimentConfig) -> list[str]:
+  """Returns the names of the classes; numbers where there are none."""
+  if file.is_file():
+    names = file.read_text(encoding='utf-8').splitlines()
+  else:
+    names = _class_names_of_data(params)
+  count = params.task.model.num_classes
+  return [*names[:count], *map(str, range(len(names), count))]
+
+
+def _class_names_of_data(params: cfg.ExperimentConfig) -> list[str]:
+  """Returns them from the data set, which may be gone."""
   try:
-    names = image_source.class_names(params.task.validation_data)
+    return image_source.class_names(params.task.train_data)
   except UserError as error:
     print(f'warning: classes have no names: {error}', file=sys.stderr)
-    names = []
-  count = params.task.model.num_classes
-  return [*names, *map(str, range(len(names), count))]
+    return []
