@@ -21,6 +21,7 @@ Flags:
   --traceback   Show the full trace of an error.
 """
 
+import io
 import json
 import sys
 from typing import TYPE_CHECKING
@@ -55,6 +56,10 @@ def main(arguments: list[str]) -> int:
     FLAGS.model_dir, FLAGS.checkpoint, FLAGS.data_dir
   )
   predictions, skipped = prediction.predict(trained, paths)
+  for stream in (sys.stdout, sys.stderr):
+    # A name of bytes that are no text does not keep the others from being told.
+    if isinstance(stream, io.TextIOWrapper):
+      stream.reconfigure(errors='backslashreplace')
   if FLAGS.json:
     print(_json(predictions, skipped))
   else:

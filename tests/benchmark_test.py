@@ -1,12 +1,15 @@
 """The benchmark: what it counts, what it compares, and what it leaves."""
 
+import importlib.util
 import json
 import pathlib
+import types
 
 import commands
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 import tiny
 from experiment_test import Flags
 from official.core import task_factory, train_utils
@@ -19,6 +22,7 @@ from official_ext.benchmarks import (
   report,
   step_profile,
   step_times,
+  suite,
   timing,
   train_process,
 )
@@ -100,6 +104,80 @@ def test_garden_reads_a_data_set_that_is_not_on_its_list(shapes_dir):
   assert labels.shape == (30,)
   assert 0 <= np.min(labels) <= np.max(labels) < 10
   assert not np.array_equal(images, pull()[0])
+
+
+def test_what_pytorch_or_garden_do_not_do_is_not_compared(
+  shapes_dir, monkeypatch
+):
+  monkeypatch.setattr(importlib.util, 'find_spec', lambda name: name)
+
+  def config(line):
+    return tiny.config(shapes_dir, [f'resnet9_cifar10.{line}'])
+
+  assert pytorch_step.why_not(config('channels = [4, 8, 8, 8]')) is None
+  for line in (
+    "first_layer = 'whitening'",
+    'pool_before_norm = True',
+    'norm_group_size = 10',
+    'norm_scale = False',
+    'freeze_backbone = True',
+    "activation = 'celu'",
+  ):
+    name = line.split(' ')[0]
+    assert f'{name}=' in pytorch_step.why_not(config(line))
+  on_device = config('preprocess_on_device = True')
+  assert 'the step here' in input_pipelines.why_not_stock(on_device)
+
+
+class Block(tf_keras.layers.Layer):
+  """A layer inside of one, as Garden's backbones have."""
+
+  def __init__(self):
+    super().__init__()
+    self.conv = tf_keras.layers.Conv2D(4, 3, name='inner')
+
+  def call(self, x):
+    return self.conv(x) + self.conv(x[:, ::-1])
+
+
+def test_layers_that_cannot_be_counted_are_left_out():
+  inputs = tf_keras.Input([8, 8, 3])
+  hidden = tf_keras.Model(inputs, Block()(inputs))
+  plain = tf_keras.Model(inputs, tf_keras.layers.Conv2D(4, 3)(inputs))
+  assert model_work.why_not(plain) is None
+  assert 'output of inner is not known' in model_work.why_not(hidden)
+
+
+@pytest.mark.parametrize(
+  ('steps', 'macs', 'left_out'),
+  [
+    ([], 7, {'convolution_share', 'convolution_flops_per_second'}),
+    # A step that XLA has made one operation of.
+    (
+      [{'__inference_run': 0.5}],
+      7,
+      {'convolution_share', 'convolution_flops_per_second'},
+    ),
+    ([{'Conv2D': 0.5, 'Relu': 0.5}], None, {'convolution_flops_per_second'}),
+    ([{'Conv2D': 0.5, 'Relu': 0.5}], 7, set()),
+  ],
+)
+def test_a_profile_without_convolutions_is_left_out(steps, macs, left_out):
+  results = report.Results(setup={'macs_per_image': macs})
+  if macs is None:
+    results.left_out['step_flops_per_second'] = 'unknown'
+  plan = types.SimpleNamespace(batch_size=10, replicas=1)
+  suite._add_profile(results, steps, plan)
+  assert set(results.left_out) - {'step_flops_per_second'} == left_out
+  if not left_out:
+    assert results.figures['convolution_share'] == [0.5]
+    assert results.figures['convolution_flops_per_second'] == [6 * 7 * 10 / 0.5]
+
+
+def test_parts_of_a_cpu_are_not_measured(shapes_dir):
+  params = tiny.config(shapes_dir, override='runtime.num_logical_cpus=2')
+  with pytest.raises(UserError, match='num_logical_cpus=2 divides the cores'):
+    suite.run(params, [], 1, 0.1)
 
 
 def test_a_file_is_never_overwritten(tmp_path):

@@ -91,6 +91,38 @@ def test_a_batch_size_from_an_override_sets_the_steps(parse):
 
 
 @pytest.mark.parametrize(
+  ('override', 'message'),
+  [
+    ('trainer.epochs=30', r'epochs=30, but the last knot .* at epoch 24, of '),
+    ('trainer.epochs=6', r'epochs=6, but the last knot .* is at epoch 24'),
+    (
+      'trainer.best_checkpoint_metric_comp=max',
+      "metric_comp='max' must be 'higher' for accuracy",
+    ),
+    (
+      'trainer.best_checkpoint_eval_metric=validation_loss',
+      "metric_comp='higher' must be 'lower' for validation_loss",
+    ),
+    (
+      'trainer.best_checkpoint_eval_metric=top_5_accuracy,'
+      'task.evaluation.top_k=3',
+      'must be one of , accuracy, top_3_accuracy, validation_loss',
+    ),
+  ],
+)
+def test_an_override_that_cannot_work_is_named(parse, override, message):
+  with pytest.raises(UserError, match=message):
+    parse(params_override=override)
+
+
+def test_gin_of_another_experiment_is_named():
+  gin_config.parse(['gin/resnet9_maskrcnn.gin'], [])
+  message = "arguments of resnet9_maskrcnn, but --experiment='resnet9_cifar10'"
+  with pytest.raises(UserError, match=message):
+    experiment.parse(Flags())
+
+
+@pytest.mark.parametrize(
   ('train', 'test', 'message'),
   [
     (['ant', 'cat'], ['cat', 'ant'], "label 0 is 'cat' in b, but 'ant' in a;"),

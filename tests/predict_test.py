@@ -95,6 +95,18 @@ def bad_files(tmp_path):
   }
 
 
+def test_a_name_that_is_no_text_is_told(trained_run, tmp_path):
+  """As a strict terminal has it."""
+  path = os.fsencode(tmp_path / 'photo_') + b'\xe9.png'
+  Image.new('RGB', (32, 32)).save(os.fsdecode(path))
+  result = commands.run(
+    *('predict', '--model_dir', str(trained_run), str(tmp_path)),
+    environment={'PYTHONIOENCODING': 'utf-8:strict'},
+  )
+  assert result.returncode == 0, result.stderr
+  assert 'photo_\\udce9.png' in result.stdout
+
+
 def test_a_bad_file_is_named(bad_files):
   for path, message in bad_files.items():
     with pytest.raises(UserError, match=message) as caught:

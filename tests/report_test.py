@@ -117,6 +117,13 @@ def test_a_sheet_is_made_of_its_images():
   np.testing.assert_array_equal(sheet[7:11, 8:13], images[4])
 
 
+def test_a_sheet_of_fewer_images_than_columns():
+  images = np.random.RandomState(0).randint(0, 256, (2, 4, 5, 3), np.uint8)
+  sheet = decode(figures.sheet(images, columns=12))
+  assert sheet.shape == (6, 2 * 7, 3)
+  np.testing.assert_array_equal(sheet[1:5, 8:13], images[1])
+
+
 @pytest.mark.parametrize('channels', [1, 2, 3])
 def test_pictures_of_any_channels(channels):
   image = np.random.RandomState(0).randint(0, 256, (4, 5, channels), np.uint8)

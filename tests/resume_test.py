@@ -2,9 +2,11 @@
 
 import json
 
+import pytest
 import tiny
 
 from official_ext.core import epoch_table
+from official_ext.core.errors import UserError
 
 
 def run_to(step, shapes_dir, model_dir):
@@ -39,3 +41,95 @@ def test_training_alone_has_rows_without_test_columns(
   assert {row['test_accuracy'] for row in rows} == {None}
   lines = capsys.readouterr().out.splitlines()
   assert sum(' - ' in line for line in lines) == 3
+
+
+def test_an_evaluation_after_training_has_no_row_of_its_own(
+  shapes_dir, tmp_path
+):
+  """Nor do the seconds count twice, also where the run is gone on with."""
+  mode = 'train_and_post_eval'
+  for _ in range(2):
+    tiny.run(shapes_dir, tmp_path, mode=mode)
+    rows = epoch_table.read(tmp_path / epoch_table.FILE_NAME)
+    assert [row['step'] for row in rows] == [9]
+    assert rows[0]['train_loss'] > 0
+    assert rows[0]['total_train_seconds'] == rows[0]['train_seconds']
+  longer = ['resnet9_cifar10.epochs = 4']
+  tiny.run(shapes_dir, tmp_path, longer)
+  first, last = epoch_table.read(tmp_path / epoch_table.FILE_NAME)
+  assert first == rows[0]
+  assert last['total_train_seconds'] == pytest.approx(
+    first['train_seconds'] + last['train_seconds']
+  )
+
+
+def test_the_table_of_checkpoints_that_are_gone_is_kept(
+  shapes_dir, tmp_path, capsys
+):
+  before = run_to(3, shapes_dir, tmp_path)
+  for file in [*tmp_path.glob('ckpt-*'), tmp_path / 'checkpoint']:
+    file.unlink()
+  after = run_to(3, shapes_dir, tmp_path)
+  assert epoch_table.read(tmp_path / 'epochs.1.jsonl') == before
+  assert len(after) == 1
+  assert 'is of an earlier run; it is now' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+  ('first', 'then', 'message'),
+  [
+    ('batch_size = 30', 'batch_size = 25', 'global_batch_size=30, but here it'),
+    ('momentum = 0.9', 'momentum = 0.5', 'sgd_coupled_decay.momentum=0.9, but'),
+    (
+      'average_decay = 0.9',
+      'average_decay = 0.0',
+      'at step 3, but its optimizer, which is another one than here, at 0;',
+    ),
+  ],
+)
+def test_what_a_run_cannot_become_half_way(
+  shapes_dir, tmp_path, first, then, message
+):
+  stop = 'trainer.train_steps=3'
+  tiny.run(shapes_dir, tmp_path, [f'resnet9_cifar10.{first}'], stop)
+  with pytest.raises(UserError, match=message):
+    tiny.run(shapes_dir, tmp_path, [f'resnet9_cifar10.{then}'])
+  assert (tmp_path / 'ckpt-3.index').exists()
+
+
+def test_the_best_checkpoint_is_not_trained_in(shapes_dir, tmp_path):
+  run_to(3, shapes_dir, tmp_path)
+  best = tmp_path / 'best'
+  before = sorted(best.iterdir())
+  with pytest.raises(UserError, match='holds the best checkpoint of the run'):
+    run_to(6, shapes_dir, best)
+  assert sorted(best.iterdir()) == before
+  tiny.run(shapes_dir, best, mode='eval')
+
+
+def test_an_evaluation_ends_with_the_data(shapes_dir, tmp_path):
+  tiny.run(
+    shapes_dir,
+    tmp_path,
+    override='trainer.train_steps=3,trainer.validation_steps=20',
+  )
+  (row,) = epoch_table.read(tmp_path / epoch_table.FILE_NAME)
+  assert 0 <= row['test_accuracy'] <= 1
+
+
+def test_epochs_are_those_of_the_data(shapes_dir, tmp_path, capsys):
+  """However seldom the run is evaluated."""
+  tiny.run(shapes_dir, tmp_path, override='trainer.validation_interval=6')
+  rows = epoch_table.read(tmp_path / epoch_table.FILE_NAME)
+  assert [(row['step'], row['epoch']) for row in rows] == [(6, 2), (9, 3)]
+  assert '(3 steps of 30 an epoch)' in capsys.readouterr().out
+
+
+def test_a_record_of_the_best_without_the_metric(shapes_dir, tmp_path, capsys):
+  run_to(3, shapes_dir, tmp_path)
+  mirror = ['resnet9_cifar10.mirror_evaluation = True']
+  override = 'trainer.best_checkpoint_eval_metric=accuracy_mirror'
+  tiny.run(shapes_dir, tmp_path, mirror, override)
+  assert 'info.json has no accuracy_mirror; the best' in capsys.readouterr().err
+  record = json.loads((tmp_path / 'best' / 'info.json').read_text())
+  assert 'accuracy_mirror' in record

@@ -35,7 +35,7 @@ from official_ext.modeling.optimization import (
 )
 from official_ext.ops import augment, whitening
 from official_ext.reporting import diagram
-from official_ext.serving import trained_model
+from official_ext.serving import export_lib, trained_model
 from official_ext.tasks import image_classification as task_module
 
 RNG = np.random.default_rng(0)
@@ -562,7 +562,7 @@ def test_the_average_is_not_left_behind(whole_run, shapes_dir):
   with pytest.raises(UserError, match='has the weights beside their moving av'):
     tiny.run(shapes_dir, whole_run.with_name('again'), again)
   best = whole_run / 'best'
-  message = f'{best} holds the best checkpoint of a run, whose weights are a'
+  message = f'{best} holds the best checkpoint of the run in {whole_run}; name'
   for mode in ('eval', 'train'):
     with pytest.raises(UserError, match=message):
       tiny.run(shapes_dir, best, RECIPE, mode=mode)
@@ -578,6 +578,22 @@ def test_the_average_is_not_left_behind(whole_run, shapes_dir):
     model.backbone.weights, trained.model.backbone.weights, strict=True
   ):
     np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_whole_recipe_is_exported(whole_run, tmp_path):
+  """Keras traces all layers, in training too, with a batch of any size."""
+  trained = trained_model.load_for_inference(str(whole_run))
+  frozen = [layer.trainable for layer in trained.model.backbone.layers]
+  export_lib.export(trained, str(tmp_path / 'exported'))
+  kept = [layer.trainable for layer in trained.model.backbone.layers]
+  assert any(frozen)
+  assert kept == frozen
+  served = tf.saved_model.load(str(tmp_path / 'exported' / 'saved_model'))
+  images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+  outputs = served.signatures['serving_default'](tf.constant(images))
+  logits = trained.logits(images)
+  np.testing.assert_allclose(outputs['logits'], logits, rtol=1e-4, atol=1e-5)
+  assert (tmp_path / 'exported' / 'float32.tflite').stat().st_size > 1000
 
 
 def test_a_report_tells_what_the_norm_does_besides(whole_run):

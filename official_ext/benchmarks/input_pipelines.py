@@ -27,6 +27,8 @@ def ours(
 
 def why_not_stock(params: cfg.ExperimentConfig) -> str | None:
   """Returns why Garden's pipeline cannot read the data; None if it can."""
+  if params.task.train_data.preprocess_on_device:
+    return "Garden's pipeline makes images ready, the step here"
   source = image_source.open_source(params.task.train_data)
   if (source.image_key, source.label_key) != ('image', 'label'):
     return "Garden's decoder reads the features 'image' and 'label' only"

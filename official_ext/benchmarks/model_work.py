@@ -8,6 +8,17 @@ import tf_keras
 _LAYERS = (tf_keras.layers.Conv2D, tf_keras.layers.Dense)
 
 
+def why_not(model: tf_keras.Model) -> str | None:
+  """Returns why the layers cannot be counted; None if they can.
+
+  Those inside layers of Garden's do not know the size of their output.
+  """
+  for layer in _layers(model):
+    if not hasattr(layer, 'output_shape'):
+      return f'the size of the output of {layer.name} is not known'
+  return None
+
+
 def count_macs(model: tf_keras.Model) -> int:
   """Returns the multiply-adds of an image on its way forward.
 

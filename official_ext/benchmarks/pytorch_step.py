@@ -10,10 +10,15 @@ from official.core import config_definitions as cfg
 # What `pytorch_resnet9` has no option for.
 _FIXED = {
   'task.model.backbone.type': 'resnet9',
+  'task.model.backbone.resnet9.first_layer': 'conv',
+  'task.model.backbone.resnet9.pool_before_norm': False,
+  'task.model.backbone.resnet9.norm_group_size': 0,
+  'task.model.backbone.resnet9.norm_scale': True,
   'task.model.norm_activation.activation': 'relu',
   'task.model.pooling': 'max',
   'task.model.dropout_rate': 0.0,
   'task.model.use_bias': False,
+  'task.freeze_backbone': False,
   'task.losses.label_smoothing': 0.0,
   'task.losses.l2_weight_decay': 0.0,
   'task.train_data.preprocess_on_device': False,

@@ -80,10 +80,11 @@ class Results:
   def table(self) -> str:
     """Returns the medians and the spreads, a line each."""
     setup = self.setup
+    macs = setup['macs_per_image']
+    work = '' if macs is None else f', {macs / 1e6:,.2f} M-MACs an image'
     lines = [
       f'{setup["model"]} on {setup["data"]}: batch {setup["batch_size"]}, '
-      f'{setup["precision"]}, {setup["macs_per_image"] / 1e6:,.2f} M-MACs an '
-      'image',
+      f'{setup["precision"]}{work}',
       f'{setup["cpu"]}, {setup["cores"]} cores, TensorFlow '
       f'{setup["versions"]["tensorflow"]}, PyTorch '
       f'{setup["versions"]["torch"]}; {setup["rounds"]} rounds',

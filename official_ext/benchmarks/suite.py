@@ -29,6 +29,7 @@ from official_ext.benchmarks import (
 from official_ext.benchmarks.report import Results
 from official_ext.benchmarks.trainer_loop import TrainerLoop
 from official_ext.core import devices, machine
+from official_ext.core.errors import UserError
 from official_ext.dataloaders import in_memory
 
 # Starts vary less than speeds, and each takes ten seconds.
@@ -73,8 +74,14 @@ def run(
     seconds: About how long each time.
 
   Raises:
+    UserError: If the devices are parts of one CPU.
     RunError: If a training process fails.
   """
+  if params.runtime.num_logical_cpus > 1:
+    raise UserError(
+      f'runtime.num_logical_cpus={params.runtime.num_logical_cpus} divides '
+      'the cores among devices, of which one is measured; leave it out.'
+    )
   results = Results()
   _measure_process(results, arguments, min(rounds, _MAX_STARTS))
   _say('Profiling the training step in a process of its own')
@@ -126,10 +133,14 @@ def _measure_compute(results: Results, plan: _Plan) -> None:
     speeds = timing.interleave(parts | products, plan.rounds)
   peaks = {name: speeds.pop(name) for name in products}
   _keep(results, speeds)
-  macs = model_work.count_macs(step.model)
-  results.figures['step_flops_per_second'] = [
-    speed * _operations(macs) for speed in speeds['step']
-  ]
+  reason = model_work.why_not(step.model)
+  macs = None if reason else model_work.count_macs(step.model)
+  if macs is None:
+    results.left_out['step_flops_per_second'] = str(reason)
+  else:
+    results.figures['step_flops_per_second'] = [
+      speed * _operations(macs) for speed in speeds['step']
+    ]
   results.figures['matmul_peak_flops_per_second'] = [
     max(values) for values in zip(*peaks.values(), strict=True)
   ]
@@ -149,19 +160,25 @@ def _add_profile(
   results.setup.update(
     profile=step_profile.shares(seconds), operation_seconds=seconds
   )
-  if not seconds:
-    reason = 'no operations of a CPU are traced'
+  times = [step_profile.convolution_seconds(times) for times in steps]
+  macs = results.setup['macs_per_image']
+  if not times or min(times) <= 0:  # All of a step that XLA compiles is one.
+    reason = 'no convolutions of a CPU are traced'
+    results.setup.update(profile={})
     results.left_out['convolution_share'] = reason
     results.left_out['convolution_flops_per_second'] = reason
     return
-  times = [step_profile.convolution_seconds(times) for times in steps]
   results.figures['convolution_share'] = [
     time / sum(all_times.values())
     for time, all_times in zip(times, steps, strict=True)
   ]
+  if macs is None:
+    reason = results.left_out['step_flops_per_second']
+    results.left_out['convolution_flops_per_second'] = reason
+    return
   # They hold nearly all of the multiply-adds.
   images = plan.batch_size // plan.replicas
-  operations = _operations(results.setup['macs_per_image']) * images
+  operations = _operations(macs) * images
   results.figures['convolution_flops_per_second'] = [
     operations / time for time in times
   ]
@@ -199,10 +216,10 @@ def _image_parts(
 def _product_parts(model: tf_keras.Model, plan: _Plan) -> _Parts:
   """Returns matrix products: squares, and those of the convolutions."""
   precision = plan.params.runtime.mixed_precision_dtype
-  shapes = [
-    *matrix_peak.SQUARES,
-    *model_work.matrix_products(model, plan.batch_size // plan.replicas),
-  ]
+  shapes = [*matrix_peak.SQUARES]
+  if not model_work.why_not(model):
+    images = plan.batch_size // plan.replicas
+    shapes += model_work.matrix_products(model, images)
   return {
     '×'.join(map(str, shape)): timing.repeated(
       matrix_peak.build(shape, precision),

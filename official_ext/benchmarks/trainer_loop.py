@@ -85,9 +85,10 @@ class TrainerLoop:
     It trains for about `seconds`. What is done once a loop, such as writing a
     checkpoint, counts by its share of an epoch's steps.
     """
-    count = timing.count_for(lambda: self._train(1), seconds)
     config = self._params
     steps_per_epoch = config.trainer.steps_per_loop
+    count = timing.count_for(lambda: self._train(1), seconds)
+    count = min(count, steps_per_epoch)  # One loop.
 
     def measure() -> float:
       self._trainer.step_seconds = 0.0
@@ -103,7 +104,7 @@ class TrainerLoop:
   def evaluate(self) -> None:
     """Evaluates on all of the test data."""
     with self._quiet():
-      self._controller.evaluate(self._params.trainer.validation_steps)
+      self._controller.evaluate(-1)
 
   def _train(self, steps: int) -> None:
     with self._quiet():

@@ -390,20 +390,33 @@ def resnet9_cifar10(
   return config
 
 
-def set_steps_per_epoch(
-  config: cfg.ExperimentConfig, steps_per_epoch: int
-) -> None:
+def steps_per_epoch(config: cfg.ExperimentConfig) -> int:
+  """Returns the steps of an epoch.
+
+  Of Garden's own tasks, whose epochs nothing knows, those from one evaluation
+  to the next.
+
+  Args:
+    config: An experiment whose steps are filled in.
+  """
+  if isinstance(config.task, ImageClassificationTask):
+    learning_rate = config.trainer.optimizer_config.learning_rate
+    return learning_rate.piecewise_linear.steps_per_epoch
+  return config.trainer.validation_interval
+
+
+def set_steps_per_epoch(config: cfg.ExperimentConfig, steps: int) -> None:
   """Sets all that is counted in steps; one loop and one evaluation an epoch.
 
   Args:
     config: A config whose trainer is a `TrainerConfig`; it is changed.
-    steps_per_epoch: Full batches in the training data.
+    steps: Full batches in the training data.
   """
   trainer = config.trainer
-  trainer.train_steps = round(trainer.epochs * steps_per_epoch)
-  trainer.steps_per_loop = steps_per_epoch
-  trainer.summary_interval = steps_per_epoch
-  trainer.checkpoint_interval = steps_per_epoch
-  trainer.validation_interval = steps_per_epoch
+  trainer.train_steps = round(trainer.epochs * steps)
+  trainer.steps_per_loop = steps
+  trainer.summary_interval = steps
+  trainer.checkpoint_interval = steps
+  trainer.validation_interval = steps
   schedule = trainer.optimizer_config.learning_rate.piecewise_linear
-  schedule.steps_per_epoch = steps_per_epoch
+  schedule.steps_per_epoch = steps

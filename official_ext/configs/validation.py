@@ -62,6 +62,7 @@ def check(params: cfg.ExperimentConfig, num_replicas: int) -> None:
     _check_used(getattr(params.task, data), f'task.{data}.')
   _check_rules(params, _RULES)
   _check_knots(params.trainer.optimizer_config.learning_rate)
+  _check_length(params.trainer)
   _check_names(params.task.model)
   _check_losses(params.task.losses)
   _check_init_checkpoint(params.task.init_checkpoint)
@@ -378,7 +379,8 @@ def _check_norm(params: cfg.ExperimentConfig, num_replicas: int) -> None:
 
 
 def _check_best_metric(params: cfg.ExperimentConfig) -> None:
-  metrics = ['', 'accuracy', 'top_5_accuracy', 'validation_loss']
+  top_k = f'top_{params.task.evaluation.top_k}_accuracy'
+  metrics = ['', 'accuracy', top_k, 'validation_loss']
   if params.task.evaluation.mirror:
     metrics.append('accuracy_mirror')
   metric = params.trainer.best_checkpoint_eval_metric
@@ -386,6 +388,28 @@ def _check_best_metric(params: cfg.ExperimentConfig) -> None:
     raise UserError(
       f'trainer.best_checkpoint_eval_metric={metric!r} must be one of '
       f'{", ".join(metrics)}.'
+    )
+  better = 'lower' if metric == 'validation_loss' else 'higher'
+  comparison = params.trainer.best_checkpoint_metric_comp
+  if metric and comparison != better:
+    raise UserError(
+      f"trainer.best_checkpoint_metric_comp='{comparison}' must be '{better}' "
+      f'for {metric}.'
+    )
+
+
+def _check_length(trainer: cfg.TrainerConfig) -> None:
+  """Raises where the rates are not those of the whole training."""
+  learning_rate = trainer.optimizer_config.learning_rate
+  if learning_rate.type != 'piecewise_linear':
+    return
+  schedule = learning_rate.piecewise_linear
+  last, rate = schedule.epochs[-1], schedule.values[-1]
+  if trainer.epochs < last or (trainer.epochs > last and not rate):
+    raise UserError(
+      f'trainer.epochs={trainer.epochs:g}, but the last knot of the learning '
+      f'rate is at epoch {last:g}, of rate {rate:g}; set the length by '
+      'resnet9_cifar10.epochs, which moves it too.'
     )
 
 

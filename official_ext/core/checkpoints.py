@@ -137,15 +137,20 @@ class BestCheckpointExporter(train_utils.BestCheckpointExporter):
     return exported
 
   def _maybe_load_best_eval_metric(self) -> Any:
+    reason = 'is damaged'
     try:
-      return super()._maybe_load_best_eval_metric()
+      record = super()._maybe_load_best_eval_metric()
+      if not isinstance(record, dict) or '|'.join(self._metric_name) in record:
+        return record
+      reason = f'has no {"|".join(self._metric_name)}'
     except ValueError:
-      print(
-        f'warning: {self.best_ckpt_logs_path} is damaged; the best checkpoint '
-        'is chosen anew.',
-        file=sys.stderr,
-      )
-      return None
+      pass
+    print(
+      f'warning: {self.best_ckpt_logs_path} {reason}; the best checkpoint is '
+      'chosen anew.',
+      file=sys.stderr,
+    )
+    return None
 
 
 def files_to_share(model_dir: str) -> dict[str, bytes]:

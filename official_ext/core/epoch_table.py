@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import tf_keras
 
-from official_ext.core import checkpoints
+from official_ext.configs.image_classification import steps_per_epoch
+from official_ext.core import checkpoints, run_dir
 from official_ext.core.errors import UserError
 from official_ext.core.progress import Progress
 from official_ext.core.trainer import Trainer
@@ -63,11 +64,12 @@ class EpochTable:
   A row holds the epoch, the step, the learning rate of the epoch's last step,
   mean cross entropy and accuracy (0 to 1) in training (with augmentation and
   any label smoothing, while the weights change) and on the test set (without),
-  and seconds. The total counts
-  training only, as in cifar10-fast. Where the task evaluates mirror images too,
-  the accuracy with them stands beside the one without. A task without accuracy
-  has its loss and the measure it goes by in the table, and every number that it
-  reports in the rows' `test_metrics`. Rows are appended to `epochs.jsonl`.
+  and seconds. The total counts training only, as in cifar10-fast. Where the
+  task evaluates mirror images too, the accuracy with them stands beside the one
+  without. A task without accuracy has its loss and the measure it goes by in
+  the table, and every number that it reports in the rows' `test_metrics`. Rows
+  are appended to `epochs.jsonl`; an evaluation of the last one's step goes into
+  it.
   """
 
   def __init__(
@@ -108,13 +110,20 @@ class EpochTable:
     """Prints the head and the rows so far, those up to the current step.
 
     A run that was killed may have written a row whose checkpoint it had not.
+    The table of a run whose checkpoints are gone is set aside.
     """
+    step = int(self._trainer.global_step.numpy())
     if self._path and self._path.exists():
-      step = int(self._trainer.global_step.numpy())
-      self.rows = [row for row in read(self._path) if row['step'] <= step]
-      new = self._path.with_suffix('.new')
-      new.write_text(''.join(map(_json_line, self.rows)))
-      new.replace(self._path)
+      rows = read(self._path)
+      if rows and not step:
+        aside = run_dir.set_aside(self._path)
+        self._say(f'{self._path} is of an earlier run; it is now {aside}.')
+      else:
+        self.rows = [row for row in rows if row['step'] <= step]
+        self._write_rows()
+    if self.rows and self.rows[-1]['step'] == step:
+      # The row was written after the checkpoint, and has its seconds.
+      self._progress.take_seconds('train')
     if self._has_accuracy:
       keys = self._train_keys | self._test_keys
       self._say_head(key for key in _COLUMNS if key in keys or _is_common(key))
@@ -133,10 +142,13 @@ class EpochTable:
 
   def _add_row(self, logs: Mapping[str, Any]) -> None:
     step = int(self._trainer.global_step.numpy())
+    if self.rows and self.rows[-1]['step'] == step:
+      self._add_evaluation(logs)
+      return
     seconds = self._progress.take_seconds('train')
     total = self.rows[-1]['total_train_seconds'] if self.rows else 0
     row = {
-      'epoch': step / self._trainer.config.trainer.validation_interval,
+      'epoch': step / steps_per_epoch(self._trainer.config),
       'step': step,
       **_numbers(self._train_logs, self._train_keys),
       **_numbers(logs, self._test_keys),
@@ -153,6 +165,25 @@ class EpochTable:
       ):
         file.write(_json_line(row))
     self._say_row(row)
+
+  def _add_evaluation(self, logs: Mapping[str, Any]) -> None:
+    """Puts an evaluation in the row of its step, in place of one before."""
+    self.rows[-1] |= {
+      **_numbers(logs, self._test_keys),
+      **self._other_numbers(logs),
+      'test_seconds': self._progress.take_seconds('test'),
+    }
+    if self._path:
+      with checkpoints.writing(str(self._path.parent)):
+        self._write_rows()
+    self._say_row(self.rows[-1])
+
+  def _write_rows(self) -> None:
+    """Writes the file anew, whole or not at all."""
+    if self._path:
+      new = self._path.with_suffix('.new')
+      new.write_text(''.join(map(_json_line, self.rows)))
+      new.replace(self._path)
 
   def _other_numbers(self, logs: Mapping[str, Any]) -> dict[str, Any]:
     """Takes what a task without accuracy reports; images are left out."""

@@ -50,6 +50,12 @@ class ExperimentParser(train_utils.ExperimentParser):
         f"--experiment='{name}' is not registered; "
         f'did you mean {", ".join(close or sorted(known))}?'
       )
+    others = sorted(gin_config.bound().intersection(known) - {name})
+    if others:
+      raise UserError(
+        f"gin binds arguments of {others[0]}, but --experiment='{name}'; give "
+        f'--experiment={others[0]}, or leave them out.'
+      )
     try:
       params = super().base_experiment()
     except UserError as error:

@@ -97,6 +97,11 @@ def _check_macros(bindings: Sequence[str]) -> None:
       )
 
 
+def bound() -> set[str]:
+  """Returns the names of the configurables that have an argument bound."""
+  return {selector.rpartition('.')[2] for _, selector in gin.config._CONFIG}
+
+
 def name_changes(recipe: str, changes: Sequence[str]) -> dict[str, str]:
   """Returns the gin files of changes to a recipe by what they are called.
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 import gin
+import yaml
 from official.core import config_definitions as cfg
 
 from official_ext.core import machine, safe_yaml
@@ -22,6 +23,13 @@ from official_ext.core.errors import UserError
 
 _LOCK_FILE = '.lock'
 CLASS_NAMES = 'class_names.txt'
+
+# What a run keeps from its beginning to its end.
+_FIXED = (
+  'task.train_data.global_batch_size',
+  'trainer.optimizer_config.optimizer.type',
+  'trainer.optimizer_config.optimizer.sgd_coupled_decay.momentum',
+)
 
 
 def choose(model_dir: str | None, gin_files: Sequence[str], name: str) -> str:
@@ -152,6 +160,38 @@ def describe_run(
   fresh.rmdir()
 
 
+def check_same(params: cfg.ExperimentConfig, model_dir: str) -> None:
+  """Raises where a run that is gone on with is asked for something else.
+
+  Only what it could not become half-way is compared: momentum is part of a
+  checkpoint, and the batch size says what an epoch is.
+
+  Args:
+    params: What is asked for.
+    model_dir: The run's folder, with what was asked for before.
+
+  Raises:
+    UserError: At the first value that differs.
+  """
+  path = pathlib.Path(model_dir) / 'params.yaml'
+  if not path.exists():
+    return
+  try:
+    before = safe_yaml.load(path.read_text())
+  except (yaml.YAMLError, UnicodeDecodeError):
+    return  # It is written anew.
+  for place in _FIXED:
+    theirs, ours = before, params.as_dict()
+    for key in place.split('.'):
+      theirs = theirs.get(key) if isinstance(theirs, dict) else None
+      ours = ours.get(key) if isinstance(ours, dict) else None
+    if None not in (theirs, ours) and theirs != ours:
+      raise UserError(
+        f'--model_dir={model_dir} was trained with {place}={theirs!r}, but '
+        f'here it is {ours!r}; use the same, or name another folder.'
+      )
+
+
 def resume_command(model_dir: str) -> str:
   """Returns the command that goes on with a run."""
   arguments = [a for a in sys.argv[1:] if not a.startswith('--model_dir=')]
@@ -162,10 +202,15 @@ def resume_command(model_dir: str) -> str:
   return f'python -m official_ext.train {shlex.join(arguments)}'
 
 
+def set_aside(file: pathlib.Path) -> pathlib.Path:
+  """Gives a file a number in its name, and returns its new path."""
+  number = 1
+  while (aside := file.with_suffix(f'.{number}{file.suffix}')).exists():
+    number += 1
+  return file.rename(aside)
+
+
 def _replace(source: pathlib.Path, target: pathlib.Path) -> None:
   if target.exists() and target.read_bytes() != source.read_bytes():
-    number = 1
-    while (kept := target.with_suffix(f'.{number}{target.suffix}')).exists():
-      number += 1
-    target.rename(kept)
+    set_aside(target)
   source.replace(target)

@@ -100,7 +100,7 @@ def _run_in(
 ) -> None:
   """Does what `run` does, as one of the workers, in a folder of its own."""
   trains = 'train' in mode
-  _check_not_best(params, model_dir)
+  _check_not_best(params, mode, model_dir)
   progress = Progress(params, quiet=not cluster.is_chief)
   stop = StopRequest(clusters.asker(strategy, cluster))
   with contextlib.ExitStack() as stack:
@@ -118,6 +118,8 @@ def _run_in(
           [sgd.plain_name(variable) for variable in trainer.model.variables],
         )
       step = checkpoints.restore(trainer.checkpoint, model_dir, repair=trains)
+      if trains and step:
+        _check_goes_on(params, trainer, step, model_dir)
       if trains and not step:
         transfer.check(params.task, trainer.model)
       if mode == 'eval' and not step:
@@ -151,16 +153,39 @@ def _run_in(
     _say_result(table.rows, model_dir, best_subdir)
 
 
-def _check_not_best(params: cfg.ExperimentConfig, model_dir: str) -> None:
-  """Raises where a moving average would be taken for the weights."""
-  run = pathlib.Path(model_dir).resolve().parent
-  averages = getattr(params.trainer.optimizer_config, 'ema', None)
-  is_best = checkpoints.is_best(model_dir) and (run / 'params.yaml').exists()
-  if averages and is_best:
+def _check_goes_on(
+  params: cfg.ExperimentConfig, trainer: Trainer, step: int, model_dir: str
+) -> None:
+  """Raises where a checkpoint would change what the run is asked for.
+
+  Raises:
+    UserError: If the optimizer counts other steps than the run, or what it was
+      made with is part of the checkpoint or of the count of epochs.
+  """
+  run_dir.check_same(params, model_dir)
+  counted = int(trainer.optimizer.iterations.numpy())
+  if counted != step:
     raise UserError(
-      f'--model_dir={model_dir} holds the best checkpoint of a run, whose '
-      f'weights are a moving average already; name {run}, or use it with '
-      'official_ext.predict, report or export --checkpoint best.'
+      f'--model_dir={model_dir} is at step {step:,}, but its optimizer, which '
+      f'is another one than here, at {counted:,}; give the options that it was '
+      'trained with, or name another folder.'
+    )
+
+
+def _check_not_best(
+  params: cfg.ExperimentConfig, mode: str, model_dir: str
+) -> None:
+  """Raises where a best checkpoint would be lost, or be taken for another.
+
+  A run saves its own checkpoints in its folder, and removes what was there. And
+  where it averages, the best checkpoint has the average for weights.
+  """
+  averages = getattr(params.trainer.optimizer_config, 'ema', None)
+  if checkpoints.is_best(model_dir) and ('train' in mode or averages):
+    run = pathlib.Path(model_dir).resolve().parent
+    raise UserError(
+      f'--model_dir={model_dir} holds the best checkpoint of the run in {run}; '
+      'name that, or begin another run with this as task.init_checkpoint.'
     )
 
 
@@ -321,7 +346,7 @@ def _say_data(params: cfg.ExperimentConfig) -> None:
     in_memory.describe(data)
     for data in (params.task.train_data, params.task.validation_data)
   )
-  steps = params.trainer.validation_interval
+  steps = image_classification.steps_per_epoch(params)
   height, width, channels = train.image_shape
   print(
     f'{train.name}: {train.num_examples:,} training images ({steps} steps of '

@@ -207,7 +207,8 @@ class Trainer(base_trainer.Trainer):
           if stop is not None and stop.agree():
             break
       except (tf.errors.OutOfRangeError, StopIteration):  # Graph, or eager.
-        if steps != -1:
+        # As in Orbit, all of the data is enough for an evaluation.
+        if stop is not None and steps != -1:
           raise
       return state
 

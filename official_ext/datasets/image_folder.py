@@ -24,7 +24,8 @@ _SUFFIXES = ('.png', '.jpg', '.jpeg')
 _FORMATS = ('PNG', 'JPEG')
 # Pillow's modes that 8-bit RGB can hold exactly where nothing is transparent.
 _EXACT_MODES = ('RGB', 'RGBA', 'L', 'LA', 'P', '1')
-_ORIENTATION = 0x0112  # The EXIF tag.
+ORIENTATION = 0x0112  # The EXIF tag,
+TURNED = range(2, 9)  # and its values of images that are not stored upright.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +133,7 @@ def _decode(path: pathlib.Path) -> tuple[np.ndarray, str, bool]:
       exact = mode in _EXACT_MODES and (
         image.convert('RGBA').getchannel('A').getextrema() == (255, 255)
       )
-      turned = image.getexif().get(_ORIENTATION, 1) != 1
+      turned = image.getexif().get(ORIENTATION) in TURNED
       rgb = np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
     except Exception as error:  # Of any type: damage comes in many kinds.
       raise _damaged(path, error) from error

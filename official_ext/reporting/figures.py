@@ -70,8 +70,10 @@ def sheet(images: np.ndarray, columns: int) -> str:
 
   Args:
     images: uint8 `[count, height, width, channels]`.
-    columns: Images of a row; rows that are not full are left out.
+    columns: Images of a row, where there are as many; rows that are not full
+      are left out.
   """
+  columns = min(columns, len(images))
   rows = len(images) // columns
   _, height, width, channels = images.shape
   tiles = np.full(

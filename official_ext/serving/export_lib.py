@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 
 import tensorflow as tf
+import tf_keras
 from official.core import export_base
 from official.vision.serving import export_tflite_lib
 
@@ -53,7 +54,10 @@ def export(trained: TrainedModel, export_dir: str) -> None:
     RunError: If it cannot be written.
   """
   check_new(export_dir)
-  with _made_whole(pathlib.Path(export_dir)) as folder:
+  with (
+    _made_whole(pathlib.Path(export_dir)) as folder,
+    _frozen(trained.model),
+  ):
     _save(trained, str(folder / SAVED_MODEL), class_names=True)
     with tempfile.TemporaryDirectory() as plain, _silenced():
       _save(trained, plain, class_names=False)
@@ -75,6 +79,23 @@ def _save(trained: TrainedModel, folder: str, class_names: bool) -> None:
     export_savedmodel_dir=folder,
     timestamped=False,
   )
+
+
+@contextlib.contextmanager
+def _frozen(model: tf_keras.Model) -> Iterator[None]:
+  """Makes all layers infer, whether told to train or not.
+
+  Keras traces each as in training too, with a batch of unknown size, which a
+  ghost norm cannot divide into groups.
+  """
+  parts = [m for m in model.submodules if isinstance(m, tf_keras.layers.Layer)]
+  before = [(layer, layer.trainable) for layer in (model, *parts)]
+  model.trainable = False
+  try:
+    yield
+  finally:
+    for layer, trainable in before:  # Outer ones, which set inner ones, first.
+      layer.trainable = trainable
 
 
 @contextlib.contextmanager

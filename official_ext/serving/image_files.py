@@ -20,7 +20,6 @@ _SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.gif', '.bmp')
 # Pillow's modes of 8 bits; it would cut deeper ones off at 255.
 _MODES = ('1', 'L', 'LA', 'P', 'PA', 'RGB', 'RGBA', 'CMYK', 'YCbCr')
 _TARGET_MODES = {1: 'L', 3: 'RGB'}  # By channels.
-_ORIENTATION = 0x0112  # The EXIF tag.
 
 
 def find(arguments: Sequence[str]) -> list[str]:
@@ -106,7 +105,7 @@ def _fit(
       f'{path} has mode {image.mode}; save it with 8 bits a channel.'
     )
   changes = []
-  if image.getexif().get(_ORIENTATION, 1) != 1:
+  if image.getexif().get(image_folder.ORIENTATION) in image_folder.TURNED:
     image = ImageOps.exif_transpose(image)
     changes.append('turned')
   if image.has_transparency_data:

@@ -134,6 +134,10 @@ def _read_params(folder: str) -> cfg.ExperimentConfig:
     ) from error
   params.runtime.mixed_precision_dtype = 'float32'
   params.task.validation_data.dtype = 'float32'
+  for data in (params.task.train_data, params.task.validation_data):
+    data.override(
+      {'enable_tf_data_service': False, 'tf_data_service_address': None}
+    )
   return params
 
 
