@@ -31,7 +31,7 @@ from interrupt_test import (
 
 from official_ext.configs.common import RuntimeConfig
 from official_ext.core import checkpoints, cluster, devices, epoch_table
-from official_ext.core.errors import Stopped, UserError
+from official_ext.core.errors import RunError, Stopped, UserError
 from official_ext.dataloaders import classification_input
 
 SYNC = ['resnet9_cifar10.sync_batch_norm = True']
@@ -347,6 +347,22 @@ def test_a_worker_whose_port_is_taken():
     cluster._report_to_chief(own, time.monotonic() + 5, '')
 
 
+def test_a_lost_worker_beside_a_host_called_chief(monkeypatch):
+  hosts = ['chief:2222', 'other:2222']
+  task = {'type': 'worker', 'index': 0}
+  text = json.dumps({'cluster': {'worker': hosts}, 'task': task})
+  monkeypatch.setenv('TF_CONFIG', text)
+  monkeypatch.setattr(cluster, '_unreachable', lambda _: [])
+  lost = r'^worker 1 \(other:2222\) is lost, so this one ends too'
+  with (
+    pytest.raises(RunError, match=lost),
+    cluster.watched(cluster.Cluster(tuple(hosts), 0)),
+  ):
+    raise tf.errors.UnavailableError(
+      None, None, '/job:worker/replica:0/task:1 is silent'
+    )
+
+
 CLUSTER = {'worker': ['a:1', 'b:2']}
 
 
@@ -361,6 +377,10 @@ CLUSTER = {'worker': ['a:1', 'b:2']}
     ),
     (
       json.dumps({'cluster': CLUSTER, 'task': {'type': 'worker', 'index': 2}}),
+      'none of the 2 workers; count them from 0 to 1',
+    ),
+    (
+      json.dumps({'cluster': CLUSTER, 'task': {'type': 'chief', 'index': 0}}),
       'none of the 2 workers; count them from 0 to 1',
     ),
   ],

@@ -46,7 +46,6 @@ SMALL = {
     'proposals = 16',
     'sampled_rois = 8',
     'sampled_masks = 8',
-    'num_test_images = 6',
   ),
 }
 
@@ -292,9 +291,15 @@ def test_every_kind_of_experiment_takes_resnet9(name):
   }
   if 'deeplab' in name:
     overrides['task.model.decoder.aspp.level'] = 3
+    overrides['task.model.head.level'] = 3
   bindings = [f'any_experiment.overrides = {overrides}']
   params = stock(name, bindings=bindings)
   assert params.task.model.backbone.get().channels == CHANNELS
+  if 'deeplab' in name:
+    smaller = params.task.model.replace(input_size=[32, 32, 3])
+    task = task_factory.get_task(params.task.replace(model=smaller))
+    logits = task.build_model()(tf.zeros([1, 32, 32, 3]))['logits']
+    assert logits.shape == (1, 4, 4, smaller.num_classes)
 
 
 @pytest.mark.parametrize(
@@ -303,7 +308,28 @@ def test_every_kind_of_experiment_takes_resnet9(name):
     (
       'seg_deeplabv3_pascal',
       'task.model.backbone.type=resnet9',
-      'decoder.aspp.level=4 does not exist in resnet9, which ends at level 3',
+      r'aspp.level=4 and task\.model\.head\.level=4 do not exist in resnet9',
+    ),
+    (
+      'seg_deeplabv3_pascal',
+      'task.model.backbone.type=resnet9,task.model.decoder.aspp.level=3,'
+      'task.model.head.level=2',
+      'head.level=2 is not the level of task.model.decoder.aspp.level=3; use',
+    ),
+    (
+      'maskrcnn_spinenet_coco',
+      'task.model.backbone.type=resnet9',
+      'max_level=7 does not exist in resnet9, .* or decoder.type=fpn',
+    ),
+    (
+      'retinanet_spinenet_coco',
+      'task.model.backbone.type=resnet9',
+      'max_level=7 does not exist in resnet9, .* or decoder.type=fpn',
+    ),
+    (
+      'fasterrcnn_resnetfpn_coco',
+      'task.model.backbone.type=resnet9,task.model.input_size=[300,300,3]',
+      r'input_size=\[300, 300\] must be multiples of 8 for a pyramid from lev',
     ),
     (
       'retinanet_resnetfpn_coco',
@@ -478,6 +504,11 @@ def test_an_option_that_cannot_work_here_is_named(records, override, message):
       ['optimizer', 'sgd_coupled_decay', 'momentum'],
       1.0,
       'sgd_coupled_decay.momentum=1.0 must be at least 0 and less than 1',
+    ),
+    (
+      ['learning_rate', 'piecewise_linear', 'steps_per_epoch'],
+      0,
+      'steps_per_epoch=0 must be at least 1: the steps of an epoch',
     ),
     (
       ['learning_rate', 'piecewise_linear', 'epochs'],

@@ -202,7 +202,9 @@ def test_averages_are_those_of_the_original(trained):
       changes = [numbers - original.start[name] for numbers in (ours, theirs)]
       scale = np.abs(changes[1]).max()
       assert scale > 0
-      np.testing.assert_allclose(*changes, atol=0.01 * scale, err_msg=name)
+      # A norm takes out nearly all of the offset before it, so its gradient is
+      # a small difference of large numbers: rounding is 1% on some CPUs.
+      np.testing.assert_allclose(*changes, atol=0.02 * scale, err_msg=name)
 
 
 def test_evaluation_is_that_of_the_original(trained):

@@ -106,6 +106,19 @@ def test_the_same_picture_gives_the_same_features_from_its_file(
   )
 
 
+def test_an_average_without_a_best_checkpoint(tmp_path):
+  """The mend is not the folder that is refused."""
+  trainer = {'optimizer_config': {'ema': {'average_decay': 0.9}}}
+  trainer['best_checkpoint_export_subdir'] = ''
+  with pytest.raises(
+    UserError, match=r'moving average, .*; which alone is in a'
+  ):
+    transfer._check_average('place', tmp_path, {'trainer': trainer})
+  trainer['best_checkpoint_export_subdir'] = 'good'
+  with pytest.raises(UserError, match=f'; name {tmp_path}/good, where it is'):
+    transfer._check_average('place', tmp_path, {'trainer': trainer})
+
+
 def test_a_checkpoint_can_be_named_itself(trained_run):
   path = tf.train.latest_checkpoint(str(trained_run))
   task, model = set_up(config('resnet9_garden_classification', path))

@@ -35,7 +35,6 @@ def resnet9_maskrcnn(
   train_path: str = '',
   test_path: str = '',
   annotation_file: str = '',
-  num_test_images: int = 0,
   num_classes: int = 91,
   input_size: int = 256,
   flip: bool = True,
@@ -74,7 +73,6 @@ def resnet9_maskrcnn(
     test_path: Pattern of such files to evaluate on.
     annotation_file: COCO's JSON file of the test data; empty to write one from
       the records into the run's folder.
-    num_test_images: Images in the test data; needed to write that file.
     num_classes: Number of classes, the background among them.
     input_size: Side in pixels to which images are resized and padded.
     flip: Whether to mirror half of the training images.
@@ -145,7 +143,6 @@ def resnet9_maskrcnn(
         global_batch_size=eval_batch_size,
         dtype='float32',
         drop_remainder=False,
-        num_examples=num_test_images or -1,
       ),
       losses=maskrcnn.Losses(l2_weight_decay=weight_decay),
       annotation_file=annotation_file or None,

@@ -52,7 +52,8 @@ class PiecewiseLinearLrConfig(hyperparams.Config):
     name: Name of the schedule.
     epochs: Position of each knot in epochs.
     values: Learning rate at each knot.
-    steps_per_epoch: Optimizer steps of an epoch.
+    steps_per_epoch: Optimizer steps of an epoch; `resnet9_cifar10` takes them
+      from its data, other experiments have to be told.
     offset: Added to Keras' step count, which starts at 0.
   """
 

@@ -97,7 +97,16 @@ def check_other_task(params: cfg.ExperimentConfig, num_replicas: int) -> None:
   # The arguments of gin are those of another experiment.
   rules = [(place, check, '') for place, check, _ in _OPTIMIZER_RULES]
   _check_rules(params, rules)
-  _check_knots(getattr(params.trainer.optimizer_config, 'learning_rate', None))
+  learning_rate = _look_up(params, 'trainer.optimizer_config.learning_rate')
+  _check_knots(learning_rate)
+  if getattr(learning_rate, 'type', None) == 'piecewise_linear':
+    steps = learning_rate.piecewise_linear.steps_per_epoch
+    if steps < 1:
+      raise UserError(
+        'trainer.optimizer_config.learning_rate.piecewise_linear.'
+        f'steps_per_epoch={steps} must be at least 1: the steps of an epoch, '
+        'or 1 for knots that are steps.'
+      )
   optimizer = getattr(params.trainer.optimizer_config, 'optimizer', None)
   if optimizer:
     _check_patterns(optimizer)
@@ -154,20 +163,55 @@ def check_patterns_find(optimizer: Any, names: Sequence[str]) -> None:
 
 
 def _check_levels(model: Any) -> None:
-  """Raises where a decoder begins beyond the last level of ResNet9."""
+  """Raises where a decoder or head reads a level that ResNet9 does not have."""
   decoder: Any = getattr(model, 'decoder', None)
   kind: str = getattr(decoder, 'type', None) or ''
-  place, level = {
-    'aspp': lambda: ('decoder.aspp.level', decoder.aspp.level),
-    'fpn': lambda: ('min_level', model.min_level),
-    'nasfpn': lambda: ('min_level', model.min_level),
-    'identity': lambda: ('head.level', getattr(model.head, 'level', 0)),
-  }.get(kind, lambda: ('', 0))()
-  if isinstance(level, int) and level > RESNET9_LAST_LEVEL:
+  places = {
+    'aspp': ('decoder.aspp.level', 'head.level'),
+    'fpn': ('min_level',),
+    'nasfpn': ('min_level',),
+    # A detector reads all levels to the last from the backbone itself.
+    'identity': ('head.level', 'max_level'),
+  }.get(kind, ())
+  levels = {place: _look_up(model, place) for place in places}
+  beyond = [
+    f'task.model.{place}={level}'
+    for place, level in levels.items()
+    if isinstance(level, int) and level > RESNET9_LAST_LEVEL
+  ]
+  if beyond:
+    verb = 'do' if len(beyond) > 1 else 'does'
     raise UserError(
-      f'task.model.{place}={level} does not exist in resnet9, which ends at '
-      f'level {RESNET9_LAST_LEVEL}, a stride of 8; use at most that.'
+      f'{" and ".join(beyond)} {verb} not exist in resnet9, which ends at '
+      f'level {RESNET9_LAST_LEVEL}, a stride of 8; use at most that'
+      f'{", or decoder.type=fpn" if kind == "identity" else ""}.'
     )
+  if kind == 'aspp' and len(set(levels.values())) > 1:
+    raise UserError(
+      f'task.model.head.level={levels["head.level"]} is not the level of '
+      f'task.model.decoder.aspp.level={levels["decoder.aspp.level"]}; use one.'
+    )
+  _check_pyramid(model, kind)
+
+
+def _check_pyramid(model: Any, kind: str) -> None:
+  """Raises where a doubled level would not fit the one that it is added to."""
+  size = list(getattr(model, 'input_size', None) or [])[:2]
+  stride = 2**RESNET9_LAST_LEVEL
+  adds = kind == 'fpn' and model.min_level < RESNET9_LAST_LEVEL
+  if adds and any(side and side % stride for side in size):
+    raise UserError(
+      f'task.model.input_size={size} must be multiples of {stride} for a '
+      f'pyramid from level {model.min_level}; use such a size, or min_level='
+      f'{RESNET9_LAST_LEVEL}.'
+    )
+
+
+def _look_up(config: Any, place: str) -> Any:
+  """Returns the value at a dotted path; None where there is none."""
+  for key in place.split('.'):
+    config = getattr(config, key, None)
+  return config
 
 
 def check_trainer(trainer: cfg.TrainerConfig) -> None:

@@ -117,9 +117,9 @@ def _from_environment(text: str) -> Cluster:
       'together here.'
     )
   _check_hosts(hosts, place)
-  position = index + (len(chiefs) if kind == 'worker' else 0)
-  there = range(len(chiefs)) if kind == 'chief' else range(len(hosts))
-  _check_index(position if index in there else index, hosts, place)
+  of_kind = chiefs if kind == 'chief' else hosts[len(chiefs) :]
+  position = hosts.index(of_kind[index]) if index in range(len(of_kind)) else -1
+  _check_index(position, hosts, place)
   return Cluster(tuple(hosts), position)
 
 
@@ -307,7 +307,8 @@ def watched(cluster: Cluster) -> Iterator[None]:
       raise
     # TensorFlow names the silent one; one that died refuses connections.
     named = re.findall(r'^/job:(\w+)/replica:0/task:(\d+)', str(error), re.M)
-    chiefs = 'chief' in os.environ.get('TF_CONFIG', '')
+    config = json.loads(os.environ.get('TF_CONFIG') or '{}')
+    chiefs = 'chief' in config.get('cluster', {})
     silent = {
       cluster.name(int(task) + (chiefs and job == 'worker'))
       for job, task in named

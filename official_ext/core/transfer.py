@@ -82,9 +82,15 @@ def _check_average(
   if _look_up(of_run, 'trainer.optimizer_config.ema') in (_MISSING, None):
     return
   subdir = _look_up(of_run, 'trainer.best_checkpoint_export_subdir')
+  mend = (
+    f'name {folder / str(subdir)}, where it is the weights'
+    if subdir not in (_MISSING, None, '')
+    else 'which alone is in a best checkpoint, so train it again with '
+    'trainer.best_checkpoint_export_subdir and best_checkpoint_eval_metric'
+  )
   raise UserError(
     f'{place} has the weights beside their moving average, which is what the '
-    f'run evaluates; name {folder / str(subdir)}, where it is the weights.'
+    f'run evaluates; {mend}.'
   )
 
 

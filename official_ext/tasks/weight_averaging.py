@@ -16,14 +16,17 @@ class WeightAveraging:
 
   @classmethod
   def create_optimizer(
-    cls, optimizer_config: cfg.OptimizationConfig, *args: Any, **kwargs: Any
+    cls,
+    optimizer_config: cfg.OptimizationConfig,
+    runtime_config: cfg.RuntimeConfig | None = None,
+    dp_config: Any = None,
   ) -> tf_keras.optimizers.Optimizer:
     """Returns Garden's optimizer, inside a `MovingAverage` if asked for.
 
     Garden would scale losses outside of the average, which then is lost.
     """
     optimizer = super().create_optimizer(  # type: ignore[misc]
-      optimizer_config.replace(ema=None), *args, **kwargs
+      optimizer_config.replace(ema=None), runtime_config, dp_config
     )
     average = optimizer_config.ema
     return (

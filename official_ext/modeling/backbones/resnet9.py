@@ -178,7 +178,7 @@ class ResNet9(tf_keras.Model):
     super().__init__(inputs=inputs, outputs=endpoints, **kwargs)
 
   def get_config(self) -> dict[str, Any]:
-    """Returns the constructor's arguments."""
+    """Returns the constructor's arguments, as Garden's but `input_specs`."""
     return self._config_dict
 
   @classmethod

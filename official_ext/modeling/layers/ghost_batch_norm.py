@@ -56,7 +56,9 @@ class GhostBatchNormalization(tf_keras.layers.BatchNormalization):
     Raises:
       ValueError: If in training the groups do not divide the batch.
     """
-    activation = tf_utils.get_activation(self.activation)
+    # That of the layers elsewhere: Garden's function of 'gelu' is another one.
+    layer = tf_utils.get_activation(self.activation, use_keras_layer=True)
+    activation = getattr(layer, 'activation', layer)
     if not training or not self.trainable:
       return activation(super().call(inputs, training=training, **kwargs))
     groups, rest = divmod(inputs.shape[0] or 0, self.group_size)

@@ -9,6 +9,7 @@ import tf_keras
 from official.modeling.optimization import optimizer_factory
 
 
+@tf_keras.utils.register_keras_serializable(package='official_ext')
 class SGDCoupledDecay(tf_keras.optimizers.legacy.SGD):
   """SGD whose weight decay is part of the gradient, as in PyTorch.
 
