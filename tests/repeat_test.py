@@ -14,9 +14,10 @@ import commands
 import pytest
 import tiny
 
+from official_ext import repeat
 from official_ext import tables as command
 from official_ext.core import devices
-from official_ext.core.errors import Stopped, UserError
+from official_ext.core.errors import RunError, Stopped, UserError
 from official_ext.studies import (
   plot,
   readme,
@@ -151,22 +152,6 @@ def test_records_that_cannot_be_written_are_told_before_any_run(tmp_path):
     runs.check(study, runs.plan(study, [], ['0']))
 
 
-def test_a_run_that_fails_does_not_keep_the_others_from_training(study):
-  folder, *_ = study
-  (folder / 'diverges.gin').write_text(
-    'resnet9_cifar10.peak_learning_rate = 1e30\n'
-  )
-  result = _repeat(folder, '--seeds=5', 'diverges.gin', 'no_flip.gin')
-  assert result.returncode == 1
-  assert 'error: diverges-seed5 ended with status 1; mend' in result.stderr
-  assert result.stderr.splitlines()[-1] == (
-    'error: diverges-seed5 failed, as it says above; the same command tries '
-    'again.'
-  )
-  there = {path.stem for path in (folder / 'records/tiny').glob('*-seed5.json')}
-  assert there == {'no_flip-seed5'}
-
-
 @pytest.fixture
 def fake_training(tmp_path, monkeypatch):
   """Puts a shell script in the place of a training, and returns its run."""
@@ -180,6 +165,27 @@ def fake_training(tmp_path, monkeypatch):
     return study, runs.plan(study, [], ['0', '1'])
 
   return fake
+
+
+def test_a_run_that_fails_does_not_keep_the_others_from_training(
+  fake_training, monkeypatch, capsys
+):
+  """The first ends with status 1."""
+  study, planned = fake_training('case "$*" in *seed=0*) exit 1;; esac')
+  record = record_of('a', 1, 0.5)
+  monkeypatch.setattr(records, 'make', lambda *_: record)
+  planned[0].record.parent.mkdir()
+  monkeypatch.setattr(runs, 'check', lambda *_: None)
+  flags = {'gin_params': [], 'seeds': ['0', '1'], 'runs_dir': study.runs_dir}
+  flags |= {'gin_file': study.gin_files, 'records_dir': study.records_dir}
+  monkeypatch.setattr(repeat, 'FLAGS', types.SimpleNamespace(**flags))
+  with pytest.raises(RunError, match=r'^a-seed0 failed, as it says above; the'):
+    repeat.main([])
+  assert not planned[0].record.exists()
+  assert records.read(planned[1].record) == record
+  told = capsys.readouterr()
+  assert 'error: a-seed0 ended with status 1; mend' in told.err
+  assert '50.00' in told.out.splitlines()[-1]
 
 
 def test_a_signal_before_the_training_listens_is_a_stop(fake_training):

@@ -24,6 +24,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _PROBE_SECONDS = 2
 _CONNECT_SECONDS = 60
 _RETRY_SECONDS = 0.2
+_PROBES = 10
 _MAX_LINE = 65536
 
 # What the collective operations raise where a worker is gone. A heartbeat that
@@ -293,6 +294,19 @@ def _unreachable(cluster: Cluster) -> list[str]:
   ]
 
 
+def _gone(cluster: Cluster, silent: set[str]) -> set[str]:
+  """Returns who is lost: those that are named, and those that do not answer.
+
+  One that is dying may have closed its connections, and its port not yet.
+  """
+  for _ in range(_PROBES):
+    gone = silent | set(_unreachable(cluster))
+    if gone:
+      return gone
+    time.sleep(_RETRY_SECONDS)
+  return set()
+
+
 @contextlib.contextmanager
 def watched(cluster: Cluster) -> Iterator[None]:
   """Turns the loss of a worker into one line.
@@ -313,7 +327,7 @@ def watched(cluster: Cluster) -> Iterator[None]:
       cluster.name(int(task) + (chiefs and job == 'worker'))
       for job, task in named
     }
-    who = ', '.join(sorted(silent | set(_unreachable(cluster))))
+    who = ', '.join(sorted(_gone(cluster, silent)))
     raise RunError(
       f'{who or "a worker"} is lost, so this one ends too; see what that one '
       'printed, then start all of them again: the run goes on from its last '
