@@ -71,7 +71,8 @@ def build_network(
     nn.Flatten(),
     nn.Linear(layer3, num_classes, bias=False),
   )
-  return network.to(memory_format=torch.channels_last)
+  nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last)
+  return network
 
 
 def build_step(
