@@ -15,10 +15,9 @@ import time
 from collections.abc import Iterator, Sequence
 
 import gin
-import yaml
 from official.core import config_definitions as cfg
 
-from official_ext.core import machine, safe_yaml
+from official_ext.core import machine, recorded_config, safe_yaml
 from official_ext.core.errors import UserError
 
 _LOCK_FILE = '.lock'
@@ -173,19 +172,14 @@ def check_same(params: cfg.ExperimentConfig, model_dir: str) -> None:
   Raises:
     UserError: At the first value that differs.
   """
-  path = pathlib.Path(model_dir) / 'params.yaml'
-  if not path.exists():
-    return
-  try:
-    before = safe_yaml.load(path.read_text())
-  except (yaml.YAMLError, UnicodeDecodeError):
-    return  # It is written anew.
+  before = recorded_config.read(pathlib.Path(model_dir))
+  now = params.as_dict()
   for place in _FIXED:
-    theirs, ours = before, params.as_dict()
-    for key in place.split('.'):
-      theirs = theirs.get(key) if isinstance(theirs, dict) else None
-      ours = ours.get(key) if isinstance(ours, dict) else None
-    if None not in (theirs, ours) and theirs != ours:
+    theirs, ours = (
+      recorded_config.look_up(config, place) for config in (before, now)
+    )
+    known = theirs is not recorded_config.MISSING and None not in (theirs, ours)
+    if known and theirs != ours:
       raise UserError(
         f'--model_dir={model_dir} was trained with {place}={theirs!r}, but '
         f'here it is {ours!r}; use the same, or name another folder.'

@@ -7,13 +7,13 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras
-import yaml
 from official.core import config_definitions as cfg
 from official.vision.ops import preprocess_ops
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
-from official_ext.core import safe_yaml
+from official_ext.core import recorded_config
 from official_ext.core.errors import UserError
+from official_ext.core.recorded_config import MISSING, look_up
 
 # Settings that change what the same weights compute, by their place in a model.
 _SETTINGS = (
@@ -24,7 +24,6 @@ _SETTINGS = (
   'norm_activation.norm_epsilon',
 )
 _CHECKPOINT_GRAPH = '_CHECKPOINTABLE_OBJECT_GRAPH'
-_MISSING = object()
 
 
 def check(task: cfg.TaskConfig, model: tf_keras.Model) -> None:
@@ -48,27 +47,15 @@ def check(task: cfg.TaskConfig, model: tf_keras.Model) -> None:
   place = f"task.init_checkpoint='{path}'"
   file = tf.train.latest_checkpoint(path) if tf.io.gfile.isdir(path) else path
   folder = pathlib.Path(os.path.abspath(file)).parent
-  of_run = _params_in(folder)
+  of_run = recorded_config.read(folder)
   _check_average(place, folder, of_run)
   # `best` lies in a run's folder.
-  trained = _look_up(of_run or _params_in(folder.parent), 'task')
+  trained = look_up(of_run or recorded_config.read(folder.parent), 'task')
   trained = trained if isinstance(trained, Mapping) else {}
   _check_backbone_type(place, trained, task)
   _check_settings(place, trained, task)
   _check_normalization(place, trained, task)
   _check_weights(place, file, model)
-
-
-def _params_in(folder: pathlib.Path) -> Mapping[str, Any]:
-  """Returns the config of the run whose folder it is; nothing if of none."""
-  params = folder / 'params.yaml'
-  if not params.is_file():
-    return {}
-  try:
-    content = safe_yaml.load(params.read_text())
-  except (OSError, UnicodeDecodeError, yaml.YAMLError):
-    return {}
-  return content if isinstance(content, dict) else {}
 
 
 def _check_average(
@@ -79,12 +66,12 @@ def _check_average(
   A run keeps its moving average beside the weights, but in its best checkpoint,
   which is written while the average is evaluated, the average is the weights.
   """
-  if _look_up(of_run, 'trainer.optimizer_config.ema') in (_MISSING, None):
+  if look_up(of_run, 'trainer.optimizer_config.ema') in (MISSING, None):
     return
-  subdir = _look_up(of_run, 'trainer.best_checkpoint_export_subdir')
+  subdir = look_up(of_run, 'trainer.best_checkpoint_export_subdir')
   mend = (
     f'name {folder / str(subdir)}, where it is the weights'
-    if subdir not in (_MISSING, None, '')
+    if subdir not in (MISSING, None, '')
     else 'which alone is in a best checkpoint, so train it again with '
     'trainer.best_checkpoint_export_subdir and best_checkpoint_eval_metric'
   )
@@ -94,21 +81,12 @@ def _check_average(
   )
 
 
-def _look_up(config: Any, place: str) -> Any:
-  """Returns the value at a dotted place of nested dicts, or `_MISSING`."""
-  for key in place.split('.'):
-    if not isinstance(config, Mapping) or key not in config:
-      return _MISSING
-    config = config[key]
-  return config
-
-
 def _check_backbone_type(
   place: str, trained: Mapping[str, Any], task: cfg.TaskConfig
 ) -> None:
-  theirs = _look_up(trained, 'model.backbone.type')
+  theirs = look_up(trained, 'model.backbone.type')
   ours = task.model.backbone.type
-  if theirs not in (_MISSING, ours):
+  if theirs not in (MISSING, ours):
     raise UserError(
       f"{place} was trained with task.model.backbone.type='{theirs}', but here "
       f"it is '{ours}'; use the same."
@@ -120,8 +98,8 @@ def _check_settings(
 ) -> None:
   model = task.model.as_dict()
   for key in _SETTINGS:
-    theirs, ours = _look_up(trained, f'model.{key}'), _look_up(model, key)
-    if _MISSING not in (theirs, ours) and theirs != ours:
+    theirs, ours = look_up(trained, f'model.{key}'), look_up(model, key)
+    if MISSING not in (theirs, ours) and theirs != ours:
       raise UserError(
         f'{place} was trained with task.model.{key}={theirs!r}, but here it is '
         f'{ours!r}; use the same.'
@@ -151,8 +129,8 @@ def _normalization(
     ('train_data.mean_rgb', 'train_data.stddev_rgb'),
     ('train_data.image_feature.mean', 'train_data.image_feature.stddev'),
   ):
-    if _look_up(task, mean) is not _MISSING:
-      return [(f'task.{key}', _look_up(task, key)) for key in (mean, stddev)]
+    if look_up(task, mean) is not MISSING:
+      return [(f'task.{key}', look_up(task, key)) for key in (mean, stddev)]
   return [
     ("the mean of Garden's parser", preprocess_ops.MEAN_RGB),
     ("the deviation of Garden's parser", preprocess_ops.STDDEV_RGB),
