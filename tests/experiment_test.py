@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from official.core import exp_factory
 
-from official_ext.core import devices, experiment, gin_config
+from official_ext.core import devices, experiment, gin_config, safe_yaml
 from official_ext.core.errors import UserError
 from official_ext.dataloaders.image_source import ImageDataInfo
 
@@ -88,6 +88,26 @@ def test_a_batch_size_from_an_override_sets_the_steps(parse):
   params = parse(params_override='task.train_data.global_batch_size=50')
   assert params.trainer.train_steps == 24 * 2
   assert params.trainer.steps_per_loop == 2
+
+
+def test_counts_of_a_runs_own_params_follow_what_is_changed(parse, tmp_path):
+  file = tmp_path / 'params.yaml'
+  saved = parse(params_override='trainer.checkpoint_interval=1')
+  file.write_text(safe_yaml.dump(saved.as_dict()))
+
+  def counts(override):
+    trainer = parse(config_file=[str(file)], params_override=override).trainer
+    return (
+      trainer.train_steps,
+      trainer.validation_interval,
+      trainer.checkpoint_interval,
+    )
+
+  assert counts('') == (24 * 3, 3, 1)
+  assert counts('task.train_data.global_batch_size=50') == (24 * 2, 2, 1)
+  knots = 'trainer.optimizer_config.learning_rate.piecewise_linear.epochs'
+  assert counts(f'trainer.epochs=6,{knots}=[0,2,6]') == (6 * 3, 3, 1)
+  assert counts('trainer.train_steps=5') == (5, 3, 1)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Image classification configurations and the `resnet9_cifar10` experiment."""
 
+import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,6 +23,14 @@ CIFAR10_CLASSES = 10
 CIFAR10_INPUT_SIZE = (32, 32, 3)
 CIFAR10_MEAN_RGB = (125.31, 122.95, 113.87)
 CIFAR10_STDDEV_RGB = (62.99, 62.09, 66.70)
+
+# The trainer's fields for what it does after so many steps.
+_ONCE_AN_EPOCH = (
+  'steps_per_loop',
+  'summary_interval',
+  'checkpoint_interval',
+  'validation_interval',
+)
 
 
 @dataclasses.dataclass
@@ -405,6 +414,23 @@ def steps_per_epoch(config: cfg.ExperimentConfig) -> int:
   return config.trainer.validation_interval
 
 
+def counts_of_epochs(config: cfg.ExperimentConfig) -> set[str]:
+  """Returns the trainer's counts of steps that its epochs make what they are.
+
+  Args:
+    config: An experiment of `ImageClassificationTask`; where its steps are not
+      filled in, no count is one.
+  """
+  follows = copy.deepcopy(config)
+  steps = steps_per_epoch(config)
+  set_steps_per_epoch(follows, steps)
+  return {
+    key
+    for key in ('train_steps', *_ONCE_AN_EPOCH)
+    if steps and getattr(config.trainer, key) == getattr(follows.trainer, key)
+  }
+
+
 def set_steps_per_epoch(config: cfg.ExperimentConfig, steps: int) -> None:
   """Sets all that is counted in steps; one loop and one evaluation an epoch.
 
@@ -414,9 +440,7 @@ def set_steps_per_epoch(config: cfg.ExperimentConfig, steps: int) -> None:
   """
   trainer = config.trainer
   trainer.train_steps = round(trainer.epochs * steps)
-  trainer.steps_per_loop = steps
-  trainer.summary_interval = steps
-  trainer.checkpoint_interval = steps
-  trainer.validation_interval = steps
+  for key in _ONCE_AN_EPOCH:
+    setattr(trainer, key, steps)
   schedule = trainer.optimizer_config.learning_rate.piecewise_linear
   schedule.steps_per_epoch = steps

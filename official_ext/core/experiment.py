@@ -130,6 +130,7 @@ def parse(flags_obj: Any) -> cfg.ExperimentConfig:
   params = copy.deepcopy(made)
   params = parser.parse_gin(params)
   params = parser.parse_config_file(params)
+  from_files = copy.deepcopy(params)
   params = parser.parse_runtime(params)
   params = parser.parse_data_service(params)
   params = parser.parse_params_override(params)
@@ -137,8 +138,11 @@ def parse(flags_obj: Any) -> cfg.ExperimentConfig:
   devices.resolve(params.runtime)
   if isinstance(params.task, image_classification.ImageClassificationTask):
     validation.check(params, devices.count_replicas(params.runtime))
-    chosen = parser.trainer_keys | _changed(params.trainer, made.trainer)
-    _fit_to_data(params, chosen)
+    # A run's own params.yaml has counts that follow from its epochs and data;
+    # with others, they are to follow from those.
+    chosen = _changed(params.trainer, made.trainer)
+    chosen -= image_classification.counts_of_epochs(from_files)
+    _fit_to_data(params, chosen | parser.trainer_keys)
   else:
     replicas = devices.count_replicas(params.runtime)
     validation.check_other_task(params, replicas)
