@@ -75,15 +75,21 @@ def wait_for(condition, process, seconds=120):
 
 
 def run_with_kills(shapes_dir, model_dir, bindings, kills, seed):
-  """Kills a run at random moments, then lets it end."""
+  """Kills a run at random moments, then lets it end.
+
+  Every second time it has trained on, else it may not even have begun to.
+  """
   choose = random.Random(seed)
   log = model_dir.with_suffix('.log')
-  for _ in range(kills):
+  for number in range(kills):
     before = last_step(model_dir)
     with _ONE_AT_A_TIME:
       process = start(log, shapes_dir, model_dir, bindings)
-    wait_for(lambda before=before: last_step(model_dir) > before, process)
-    time.sleep(choose.uniform(0, 0.3))
+    if number % 2:
+      wait_for(lambda before=before: last_step(model_dir) > before, process)
+      time.sleep(choose.uniform(0, 0.3))
+    else:
+      time.sleep(choose.uniform(0, 3))
     process.kill()
     assert exit_code(process) == -signal.SIGKILL, log.read_text()
   with _ONE_AT_A_TIME:

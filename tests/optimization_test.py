@@ -22,7 +22,10 @@ def _factory():
 def test_learning_rate_equals_the_originals_at_every_step():
   expected = np.load(REFERENCE)['dawn_learning_rate_steps_1_to_2328']
   schedule = _factory().build_learning_rate()
-  rates = tf.map_fn(schedule, tf.range(2328), fn_output_signature=tf.float32)
+  at_every_step = tf.function(
+    lambda: tf.map_fn(schedule, tf.range(2328), fn_output_signature=tf.float32)
+  )
+  rates = at_every_step()
   np.testing.assert_allclose(rates, expected, rtol=0, atol=1e-7)
 
 
@@ -39,7 +42,7 @@ def test_piecewise_linear_with_a_flat_tail():
 
 @pytest.mark.parametrize('nesterov', [True, False])
 def test_momentum_0_9_is_the_originals_momentum_0_9(nesterov):
-  """The seed's open question, for constant and changing learning rates.
+  """An earlier port's open question, for changing learning rates too.
 
   The original's `nesterov_update` keeps a velocity v ← m · v + g · r (r the
   learning rate) and moves the weight by −(g · r + m · v); computed here in
