@@ -381,6 +381,7 @@ def test_a_difference_by_hand():
 
 
 def record_of(name, seed, accuracy, **more):
+  row = {'epoch': 1.0, 'train_accuracy': 0.99, 'test_accuracy': accuracy}
   return {
     'variant': name,
     'recipe': 'recipe',
@@ -389,7 +390,7 @@ def record_of(name, seed, accuracy, **more):
     'runtime': {'mixed_precision_dtype': 'float32'},
     'test_accuracy': accuracy,
     'train_seconds': 1000.0 + seed,
-    'epochs': [{'epoch': 1.0, 'test_accuracy': accuracy, **more}],
+    'epochs': [row | {'train_accuracy': 0.5}, row | more],
   }
 
 
@@ -416,8 +417,8 @@ def test_tables_by_hand(folder):
   )
   # 12.7062 × 0.0141421 × √(1 + 1/2)
   assert tables.costs(str(folder)).splitlines()[2:] == [
-    '| recipe | 2 | 91.00 |  |',
-    '| worse | 1 | 81.00 | -10.00 ± 22.01 |',
+    '| recipe | 2 | 91.00 |  | 99.00 |',
+    '| worse | 1 | 81.00 | -10.00 ± 22.01 | 99.00 |',
   ]
 
 
@@ -493,7 +494,7 @@ def test_what_costs_are_compared_with_is_the_recipe(folder):
     records.write(folder / f'a_change-seed{seed}.json', record)
   lines = tables.costs(str(folder)).splitlines()[2:]
   assert [line.split()[1] for line in lines] == ['recipe', 'worse', 'a_change']
-  assert lines[0] == '| recipe | 2 | 91.00 |  |'
+  assert lines[0] == '| recipe | 2 | 91.00 |  | 99.00 |'
   for file in folder.glob('recipe-*'):
     file.unlink()
   with pytest.raises(UserError, match='no record of the one recipe'):
