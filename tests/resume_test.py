@@ -5,7 +5,7 @@ import json
 import pytest
 import tiny
 
-from official_ext.core import epoch_table
+from official_ext.core import devices, epoch_table
 from official_ext.core.errors import UserError
 
 
@@ -95,6 +95,15 @@ def test_what_a_run_cannot_become_half_way(
   with pytest.raises(UserError, match=message):
     tiny.run(shapes_dir, tmp_path, [f'resnet9_cifar10.{then}'])
   assert (tmp_path / 'ckpt-1.index').exists()
+
+
+def test_float16_goes_on_from_float16_alone(shapes_dir, tmp_path, monkeypatch):
+  """As where a run that a CPU began is moved to a GPU."""
+  run_to(3, shapes_dir, tmp_path)
+  monkeypatch.setattr(devices, '_check_precision', lambda *_: None)
+  with pytest.raises(UserError, match='was not trained in float16, '):
+    tiny.run(shapes_dir, tmp_path, ["resnet9_cifar10.precision = 'float16'"])
+  assert len(run_to(6, shapes_dir, tmp_path)) == 2
 
 
 def test_the_best_checkpoint_is_not_trained_in(shapes_dir, tmp_path):

@@ -18,6 +18,8 @@ from official_ext.core.errors import RunError, UserError
 
 # Of Garden's `BestCheckpointExporter`.
 _BEST_RECORD = 'info.json'
+# Of Keras' `LossScaleOptimizer`.
+_LOSS_SCALE = 'current_loss_scale'
 
 
 def restore(
@@ -39,7 +41,8 @@ def restore(
     The step of the checkpoint; 0 if there is none.
 
   Raises:
-    UserError: If it is the checkpoint of another model, or none is good.
+    UserError: If it is the checkpoint of another model or of no float16, where
+      that is asked for, or none is good.
   """
   if repair:
     for unfinished in pathlib.Path(model_dir).glob('ckpt-*_temp'):
@@ -241,6 +244,12 @@ def _restore(
     status = checkpoint.restore(path).assert_existing_objects_matched()
     status.expect_partial()  # Inference needs the weights alone.
   except (ValueError, AssertionError) as error:
+    if _LOSS_SCALE in str(error):
+      raise UserError(
+        f'--model_dir={model_dir} was not trained in float16, which would go '
+        'on from a loss scale; use the runtime.mixed_precision_dtype of before '
+        '(gin: resnet9_cifar10.precision).'
+      ) from error
     raise UserError(
       f'--model_dir={model_dir} holds a checkpoint of another model '
       f'({_reason(error)}). Name another folder, or give the options that it '
