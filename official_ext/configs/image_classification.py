@@ -1,6 +1,5 @@
 """Image classification configurations and the `resnet9_cifar10` experiment."""
 
-import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,14 +22,6 @@ CIFAR10_CLASSES = 10
 CIFAR10_INPUT_SIZE = (32, 32, 3)
 CIFAR10_MEAN_RGB = (125.31, 122.95, 113.87)
 CIFAR10_STDDEV_RGB = (62.99, 62.09, 66.70)
-
-# The trainer's fields for what it does after so many steps.
-_ONCE_AN_EPOCH = (
-  'steps_per_loop',
-  'summary_interval',
-  'checkpoint_interval',
-  'validation_interval',
-)
 
 
 @dataclasses.dataclass
@@ -421,13 +412,11 @@ def counts_of_epochs(config: cfg.ExperimentConfig) -> set[str]:
     config: An experiment of `ImageClassificationTask`; where its steps are not
       filled in, no count is one.
   """
-  follows = copy.deepcopy(config)
   steps = steps_per_epoch(config)
-  set_steps_per_epoch(follows, steps)
   return {
     key
-    for key in ('train_steps', *_ONCE_AN_EPOCH)
-    if steps and getattr(config.trainer, key) == getattr(follows.trainer, key)
+    for key, count in _counts(config.trainer, steps).items()
+    if steps and getattr(config.trainer, key) == count
   }
 
 
@@ -438,9 +427,21 @@ def set_steps_per_epoch(config: cfg.ExperimentConfig, steps: int) -> None:
     config: A config whose trainer is a `TrainerConfig`; it is changed.
     steps: Full batches in the training data.
   """
-  trainer = config.trainer
-  trainer.train_steps = round(trainer.epochs * steps)
-  for key in _ONCE_AN_EPOCH:
-    setattr(trainer, key, steps)
-  schedule = trainer.optimizer_config.learning_rate.piecewise_linear
+  for key, count in _counts(config.trainer, steps).items():
+    setattr(config.trainer, key, count)
+  schedule = config.trainer.optimizer_config.learning_rate.piecewise_linear
   schedule.steps_per_epoch = steps
+
+
+def _counts(trainer: common.TrainerConfig, steps: int) -> dict[str, int]:
+  """Returns the trainer's counts, by field, with so many steps an epoch."""
+  once_an_epoch = (
+    'steps_per_loop',
+    'summary_interval',
+    'checkpoint_interval',
+    'validation_interval',
+  )
+  return {
+    'train_steps': round(trainer.epochs * steps),
+    **dict.fromkeys(once_an_epoch, steps),
+  }
