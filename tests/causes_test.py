@@ -35,6 +35,11 @@ CHANGES = {
   'padding_zero': {'task.train_data.crop_padding_mode': 'zero'},
   'weight_decay_5e-5': {f'{_SGD}weight_decay': 5e-5},
 }
+CHANGES['earlier_port'] = (
+  CHANGES['he_uniform']
+  | CHANGES['weight_decay_5e-5']
+  | CHANGES['cutout_cut_off']
+)
 
 
 def _config(*files):
@@ -58,7 +63,7 @@ def test_every_file_has_its_change():
 
 
 @pytest.mark.parametrize('name', CHANGES)
-def test_one_thing_changes(name):
+def test_nothing_else_changes(name):
   before, after = _config(), _config(f'gin/causes/{name}.gin')
   assert before.keys() == after.keys()
   changed = {key: after[key] for key in after if after[key] != before[key]}
