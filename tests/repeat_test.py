@@ -195,6 +195,15 @@ def test_a_signal_before_the_training_listens_is_a_stop(fake_training):
   assert stop.value.status == 128 + signal.SIGTERM
 
 
+def test_a_signal_is_heeded_though_the_training_then_fails(fake_training):
+  """As on a full disk: the others do not begin."""
+  script = 'trap : TERM\nkill -TERM $PPID\nsleep 0.1\nexit 1'
+  study, (run, _) = fake_training(script)
+  with pytest.raises(Stopped, match='a-seed0 ended with status 1; m') as stop:
+    runs.train(study, run)
+  assert stop.value.status == 128 + signal.SIGTERM
+
+
 def test_a_signal_too_late_for_a_run_stops_before_the_next(
   fake_training, monkeypatch
 ):
@@ -247,6 +256,16 @@ def test_a_name_stands_for_one_training(tmp_path, monkeypatch, place):
   gin_file.write_text('')
   with pytest.raises(UserError, match=r'other settings: .*epochs = 30. was;'):
     runs.check(study, [run])
+
+
+def test_groups_in_another_order_are_other_settings(tmp_path):
+  """The first that finds a variable counts."""
+  groups = ["    {'pattern': 'a'},", "    {'pattern': 'b'},"]
+  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs')
+  with pytest.raises(UserError, match='the same lines in another order; give'):
+    runs._check_same(
+      '\n'.join(groups), '\n'.join(reversed(groups)), tmp_path, study
+    )
 
 
 @pytest.fixture
@@ -304,6 +323,31 @@ def test_a_run_ends_in_the_precision_it_began_in(tmp_path, monkeypatch, cpu):
   cpu('flags: avx2')
   with pytest.raises(UserError, match='has begun in bfloat16, and would go on'):
     runs.check(study, [run])
+  # As `official_ext.train`, which does not mind, has gone on with it.
+  (run.model_dir / 'params.1.yaml').write_text(
+    'runtime: {mixed_precision_dtype: float32}\n'
+  )
+  cpu('flags: avx512_bf16')
+  with pytest.raises(UserError, match='has begun in float32, and would go on'):
+    runs.check(study, [run])
+
+
+def test_what_gin_overrides_counts_in_a_check(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  pathlib.Path('recipe.gin').write_text(
+    "any_experiment.overrides = {'runtime.mixed_precision_dtype': 'float31'}\n"
+  )
+  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs')
+  with pytest.raises(UserError, match="dtype='float31' is not one of float32"):
+    runs.check(study, runs.plan(study, [], ['0']))
+
+
+def test_another_experiment_is_refused(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  pathlib.Path('recipe.gin').write_text('resnet9_retinanet.channels = [4]\n')
+  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs')
+  with pytest.raises(UserError, match='but only resnet9_cifar10 is trained he'):
+    runs.check(study, runs.plan(study, [], ['0']))
 
 
 def test_a_record_names_all_that_has_trained_it(tmp_path):
@@ -329,14 +373,21 @@ def test_a_record_names_all_that_has_trained_it(tmp_path):
 
 
 def test_a_checkpoint_to_begin_with_is_in_a_record_without_its_place():
-  text = (
-    "resnet9_cifar10.data_dir = '/home/me'\n"
-    'resnet9_cifar10.init_checkpoint = \\\n'
-    "    '/home/me/runs/a'\nresnet9_cifar10.seed = 1\n"
+  """Yet it is told from another."""
+
+  def of(place):
+    return records.settings(
+      "resnet9_cifar10.data_dir = '/home/me'\n"
+      f'resnet9_cifar10.init_checkpoint = {place}\n'
+      'resnet9_cifar10.seed = 1\n'
+    )
+
+  text = of("\\\n    '/home/me/runs/a'")
+  assert text == (
+    "resnet9_cifar10.init_checkpoint = '8d438aa149a27172'\n"
+    'resnet9_cifar10.seed = 1'
   )
-  assert records.settings(text) == (
-    "resnet9_cifar10.init_checkpoint = '...'\nresnet9_cifar10.seed = 1"
-  )
+  assert of("'/home/me/runs/a'") == text != of("'/home/me/runs/b'")
 
 
 def test_runs_go_seed_by_seed(tmp_path):
@@ -498,7 +549,11 @@ def test_what_costs_are_compared_with_is_the_recipe(folder):
   assert lines[0] == '| recipe | 2 | 91.00 |  | 99.00 |'
   for file in folder.glob('recipe-*'):
     file.unlink()
-  with pytest.raises(UserError, match='no record of the one recipe'):
+  with pytest.raises(UserError, match='no record of recipe, which the others'):
+    tables.costs(str(folder))
+  other = record_of('other', 0, 0.5) | {'recipe': 'other'}
+  records.write(folder / 'other-seed0.json', other)
+  with pytest.raises(UserError, match='of changes to other, recipe; give each'):
     tables.costs(str(folder))
 
 

@@ -1,5 +1,6 @@
 """Small files that say what a training was, and what came out of it."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -62,7 +63,7 @@ def make(model_dir: pathlib.Path, variant: str, recipe: str) -> dict[str, Any]:
       f'{model_dir} is not a finished run; train to its end first.'
     )
   runtime = params['runtime']
-  for file in _earlier(model_dir / 'params.yaml'):
+  for file in configs(model_dir):
     check_precision(file, runtime['mixed_precision_dtype'])
   versions = model_dir / 'versions.json'
   earlier = [json.loads(file.read_text()) for file in _earlier(versions)]
@@ -81,9 +82,17 @@ def make(model_dir: pathlib.Path, variant: str, recipe: str) -> dict[str, Any]:
 
 
 def settings(gin_text: str) -> str:
-  """Returns gin's text without comments and without places on a machine."""
+  """Returns gin's text without comments and without places on a machine.
+
+  A checkpoint's place is told from another's by a digest of it.
+  """
   text = _DATA_DIR.sub('', _COMMENT.sub('', gin_text))
-  return _CHECKPOINT.sub("'...'", text).strip()
+  return _CHECKPOINT.sub(_digest, text).strip()
+
+
+def _digest(place: re.Match[str]) -> str:
+  digest = hashlib.sha256(''.join(place[0].split('\\\n')).strip().encode())
+  return f"'{digest.hexdigest()[:16]}'"
 
 
 def asked_precision(gin_text: str) -> str:
@@ -107,9 +116,15 @@ def check_precision(params_yaml: pathlib.Path, precision: str) -> None:
   if begun != precision:
     raise UserError(
       f'{params_yaml.parent} has begun in {begun}, and would go on in '
-      f'{precision}; use a machine that computes in {begun}, or name another '
+      f'{precision}; use a machine that computes in {begun}, or rename that '
       'folder to begin anew.'
     )
+
+
+def configs(model_dir: pathlib.Path) -> list[pathlib.Path]:
+  """Returns the configs that a run was started with, oldest first."""
+  newest = model_dir / 'params.yaml'
+  return [*_earlier(newest), *([newest] if newest.exists() else [])]
 
 
 def _earlier(file: pathlib.Path) -> list[pathlib.Path]:

@@ -134,8 +134,7 @@ def _check_run(study: Study, run: Run) -> None:
   if requested.exists():
     there = records.settings(requested.read_text())
     _check_same(asked, there, run.model_dir, study)
-  params_yaml = run.model_dir / 'params.yaml'
-  if params_yaml.exists():
+  for params_yaml in records.configs(run.model_dir):
     records.check_precision(params_yaml, runtime.mixed_precision_dtype)
   _check_beside(run, records.asked_precision(asked), runtime)
 
@@ -170,10 +169,9 @@ def _check_same(
   if asked == there:
     return
   ours, theirs = asked.splitlines(), there.splitlines()
-  line = next(
-    (f'{line.strip()!r} is asked for' for line in ours if line not in theirs),
-    None,
-  ) or next(f'{line.strip()!r} was' for line in theirs if line not in ours)
+  added = [f'{a.strip()!r} is asked for' for a in ours if a not in theirs]
+  left_out = [f'{a.strip()!r} was' for a in theirs if a not in ours]
+  line, *_ = *added, *left_out, 'the same lines in another order'
   raise UserError(
     f'{place} is of a training with other settings: {line}; give the change a '
     f'gin file of its own, or name another --records_dir than '
@@ -201,11 +199,11 @@ def train_all(study: Study, runs: Sequence[Run]) -> list[str]:
     print(f'{name} in {run.model_dir}', flush=True)
     try:
       late_signal = train(study, run)
-    except RunError as error:
+      record = records.make(run.model_dir, run.variant, study.recipe)
+    except (RunError, UserError) as error:
       print(f'error: {error}', file=sys.stderr, flush=True)
       failed.append(run.name)
       continue
-    record = records.make(run.model_dir, run.variant, study.recipe)
     records.write(run.record, record)
     if late_signal and run is not runs[-1]:
       raise Stopped(
@@ -224,7 +222,7 @@ def train(study: Study, run: Run) -> int | None:
     A signal that came too late to end it; otherwise None.
 
   Raises:
-    Stopped: If a signal has ended it.
+    Stopped: If a signal has ended it, or it failed after one.
     RunError: If it fails.
   """
   command = [sys.executable, '-m', 'official_ext.train']
@@ -239,10 +237,11 @@ def train(study: Study, run: Run) -> int | None:
         f'Stopped in {run.name}; the same command goes on with it.', number
       )
   if status:
-    raise RunError(
+    failure = (
       f'{run.name} ended with status {status}; mend what it says above, then '
       f'give the same command again ({shlex.join(command)}).'
     )
+    raise Stopped(failure, heard) if heard else RunError(failure)
   return heard
 
 

@@ -36,7 +36,8 @@ def costs(folder: str) -> str:
   that trains worse from one that is evaluated worse.
 
   Raises:
-    UserError: If the recipe that all are changes to has no record.
+    UserError: If they are changes to several recipes, or to one without a
+      record.
   """
   by_variant = records.read_all(folder)
   if not by_variant:
@@ -44,11 +45,16 @@ def costs(folder: str) -> str:
   recipes = {
     record['recipe'] for found in by_variant.values() for record in found
   }
-  recipe = recipes.pop() if len(recipes) == 1 else None
+  if len(recipes) > 1:
+    raise UserError(
+      f'{folder} has records of changes to {", ".join(sorted(recipes))}; give '
+      'each of these a folder of its own.'
+    )
+  (recipe,) = recipes
   if recipe not in by_variant:
     raise UserError(
-      f'{folder} has no record of the one recipe that the others are changes '
-      'to; train it first.'
+      f'{folder} has no record of {recipe}, which the others are changes to; '
+      'train it first.'
     )
   figures = {name: _accuracies(found) for name, found in by_variant.items()}
   deviation = statistics.pooled_deviation(figures.values())
