@@ -18,6 +18,8 @@ Flags, most of them Garden's (--helpfull lists the rest):
   --traceback        Show the full trace of an error.
 """
 
+import contextlib
+
 from absl import flags
 from official.common import flags as tfm_flags
 
@@ -45,10 +47,13 @@ def main() -> None:
   params = experiment.parse(FLAGS)
   if not FLAGS.model_dir and 'train' not in FLAGS.mode:
     raise UserError(f'--mode={FLAGS.mode} needs the --model_dir of a run.')
-  model_dir = FLAGS.model_dir
-  if cluster.configure(params.runtime).is_chief:
-    model_dir = run_dir.choose(model_dir, gin_files, FLAGS.experiment)
-  train_lib.run(params, FLAGS.mode, model_dir)
+  is_chief = cluster.configure(params.runtime).is_chief
+  with (
+    run_dir.chosen(FLAGS.model_dir, gin_files, FLAGS.experiment)
+    if is_chief
+    else contextlib.nullcontext(FLAGS.model_dir)
+  ) as model_dir:
+    train_lib.run(params, FLAGS.mode, model_dir)
 
 
 if __name__ == '__main__':

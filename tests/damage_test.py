@@ -142,6 +142,12 @@ def test_a_damaged_record_of_the_best(shapes_dir, run, capsys):
   assert b'"best_ckpt_global_step": 9.0' in record.read_bytes()
 
 
+def test_the_best_checkpoint_without_its_list(shapes_dir, run, capsys):
+  (run / 'best' / 'checkpoint').unlink()
+  tiny.run(shapes_dir, run / 'best', mode='eval')
+  assert f'Evaluating {run}/best at step ' in capsys.readouterr().out
+
+
 def test_the_record_of_the_best_follows_its_checkpoint(tmp_path, monkeypatch):
   """A kill between the two does not leave a record without a checkpoint."""
   exporter = checkpoints.BestCheckpointExporter(

@@ -1,12 +1,16 @@
 """A run that is longer than the one before goes on from its checkpoint."""
 
 import json
+import types
 
 import pytest
+import tensorflow as tf
 import tiny
+from official.core import exp_factory
 
-from official_ext.core import devices, epoch_table
+from official_ext.core import devices, epoch_table, run_dir, safe_yaml
 from official_ext.core.errors import UserError
+from official_ext.core.trainer import Trainer
 
 
 def run_to(step, shapes_dir, model_dir):
@@ -30,6 +34,29 @@ def test_a_row_without_its_checkpoint_is_written_again(shapes_dir, tmp_path):
   assert [row['step'] for row in rows] == [3, 6]
   assert rows[1]['test_accuracy'] <= 1
   assert rows[0] == row
+
+
+def test_an_input_without_steps_has_another_order_after_each_stop():
+  """A run that is often stopped would never come to its later images."""
+
+  def build_inputs(_):
+    return tf.data.Dataset.range(100).shuffle(100)
+
+  stub = types.SimpleNamespace(
+    task=types.SimpleNamespace(build_inputs=build_inputs),
+    config=types.SimpleNamespace(
+      runtime=types.SimpleNamespace(seed=1),
+      task=types.SimpleNamespace(train_data=None),
+    ),
+    distribute_dataset=lambda build, *args, **kwargs: build(*args, **kwargs),
+  )
+
+  def order(step):
+    Trainer._begin_input_at(stub, step)
+    return list(stub.train_dataset.as_numpy_iterator())
+
+  assert order(5) == order(5) != order(6)
+  assert sorted(order(6)) == list(range(100))
 
 
 def test_training_alone_has_rows_without_test_columns(
@@ -95,6 +122,32 @@ def test_what_a_run_cannot_become_half_way(
   with pytest.raises(UserError, match=message):
     tiny.run(shapes_dir, tmp_path, [f'resnet9_cifar10.{then}'])
   assert (tmp_path / 'ckpt-1.index').exists()
+
+
+@pytest.mark.parametrize(
+  ('place', 'before', 'now'),
+  [
+    ('optimizer.sgd.momentum', 0.9, 0.95),
+    ('optimizer.adam.beta_2', 0.999, 0.99),
+    ('learning_rate.constant.learning_rate', 0.1, 0.01),
+  ],
+)
+def test_what_garden_keeps_in_a_checkpoint_stays(tmp_path, place, before, now):
+  kind, name, _ = place.split('.')
+
+  def config(value):
+    params = exp_factory.get_exp_config('retinanet_resnetfpn_coco')
+    optimizer = {kind: {'type': name, name: {place.split('.')[2]: value}}}
+    params.override({'trainer': {'optimizer_config': optimizer}})
+    return params
+
+  (tmp_path / 'params.yaml').write_text(
+    safe_yaml.dump(config(before).as_dict())
+  )
+  run_dir.check_same(config(before), str(tmp_path))
+  message = f'{place}={before}, but here it is {now}'
+  with pytest.raises(UserError, match=message):
+    run_dir.check_same(config(now), str(tmp_path))
 
 
 def test_float16_goes_on_from_float16_alone(shapes_dir, tmp_path, monkeypatch):

@@ -8,10 +8,13 @@ import subprocess
 import sys
 
 import commands
+import gin
 import pytest
 import tensorflow as tf
 import yaml
 from commands import ROOT
+
+from official_ext.core import gin_config
 
 
 @pytest.fixture(scope='module')
@@ -42,7 +45,11 @@ def finished(tmp_path_factory, small_gin):
   """A run of two epochs, started from a folder that is not the checkout."""
   folder = tmp_path_factory.mktemp('work')
   result = subprocess.run(
-    [sys.executable, '-m', 'official_ext.train', '--gin_file', small_gin],
+    [
+      *(sys.executable, '-m', 'official_ext.train', '--gin_file', small_gin),
+      # As a shell passes a line break.
+      '--gin_params=resnet9_cifar10.channels = [4, 8,\n8, 8]',
+    ],
     cwd=folder,
     env=os.environ | {'PYTHONPATH': str(ROOT)},
     capture_output=True,
@@ -84,6 +91,8 @@ def test_what_a_run_leaves_behind(finished):
   requested = (run / 'requested.gin').read_text()
   assert '--gin_file' in requested
   assert 'resnet9_cifar10.epochs = 2' in requested
+  gin_config.parse([str(run / 'requested.gin')], [])
+  assert gin.config_str() in requested
   assert json.loads((run / 'versions.json').read_text())['tensorflow']
   assert any(file.stat().st_size for file in (run / 'train').iterdir())
 
@@ -226,6 +235,7 @@ def test_a_mistake_leaves_no_folder_and_a_trace_only_if_asked(
     (['--params_override=task.model.input_size=[8,8,3]'], r'input_size=\[8, 8'),
     (['--mode=predict'], 'flag --mode=predict: value should be one of'),
     (['--gin=x'], "Unknown command line flag 'gin'"),
+    (['--mode=train_and_validate'], 'does not run here; use train_and_eval'),
     (['--mode=eval'], '--mode=eval needs the --model_dir of a run'),
     (['--model_dir=gs://bucket/run'], 'is no folder of this machine'),
   ],

@@ -178,11 +178,12 @@ def _newest_first(model_dir: str) -> list[str]:
   """Returns the last one on the list, then all others from the newest on.
 
   A killed process leaves one that is newer than the list, and may be torn.
+  Garden calls those in a folder of best ones `best_ckpt`.
   """
   listed = _listed(model_dir)
   found = (
     os.path.join(model_dir, file.stem)
-    for file in pathlib.Path(model_dir).glob('ckpt-*.index')
+    for file in pathlib.Path(model_dir).glob('*ckpt-*.index')
   )
   others = {*listed, *found} - set(listed[-1:])
   return listed[-1:] + sorted(others, key=_step, reverse=True)

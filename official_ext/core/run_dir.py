@@ -11,6 +11,7 @@ import shlex
 import shutil
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Iterator, Sequence
 
@@ -24,15 +25,23 @@ _LOCK_FILE = '.lock'
 CLASS_NAMES = 'class_names.txt'
 
 # What a run keeps from its beginning to its end.
+_OPTIMIZER = 'trainer.optimizer_config.optimizer'
 _FIXED = (
   'task.train_data.global_batch_size',
-  'trainer.optimizer_config.optimizer.type',
-  'trainer.optimizer_config.optimizer.sgd_coupled_decay.momentum',
+  f'{_OPTIMIZER}.type',
+  'trainer.optimizer_config.learning_rate.constant.learning_rate',
 )
+# Those of an optimizer's numbers that Keras keeps in variables.
+_IN_CHECKPOINT = ('momentum', 'beta_1', 'beta_2', 'rho', 'decay')
 
 
-def choose(model_dir: str | None, gin_files: Sequence[str], name: str) -> str:
-  """Returns the folder that the user named, or a new one, made in `runs`.
+@contextlib.contextmanager
+def chosen(
+  model_dir: str | None, gin_files: Sequence[str], name: str
+) -> Iterator[str]:
+  """Yields the folder that the user named, or a new one, made in `runs`.
+
+  A new one goes again if nothing comes to lie in it.
 
   Args:
     model_dir: What the user named, if anything.
@@ -48,8 +57,18 @@ def choose(model_dir: str | None, gin_files: Sequence[str], name: str) -> str:
         f'--model_dir={model_dir} is no folder of this machine; mount it, and '
         'name the folder.'
       )
-    return os.path.expanduser(model_dir)
-  stem = pathlib.Path(gin_files[0]).stem if gin_files else name
+    yield os.path.expanduser(model_dir)
+    return
+  folder = _new_folder(pathlib.Path(gin_files[0]).stem if gin_files else name)
+  try:
+    yield folder
+  finally:
+    with contextlib.suppress(OSError):  # It is not empty.
+      os.rmdir(folder)
+
+
+def _new_folder(stem: str) -> str:
+  """Makes a folder of this second in `runs`, and returns its path."""
   first = f'{stem}-{time.strftime("%Y%m%d-%H%M%S")}'
   # Another run may begin in the same second.
   for folder in itertools.chain(
@@ -146,8 +165,9 @@ def describe_run(
   fresh.mkdir(exist_ok=True)
   # Garden's own writer puts Python's tuples in, which only PyYAML reads.
   (fresh / 'params.yaml').write_text(safe_yaml.dump(params.as_dict()))
-  command = f'# python -m official_ext.train {shlex.join(sys.argv[1:])}\n'
-  (fresh / 'requested.gin').write_text(command + gin.config_str())
+  command = f'python -m official_ext.train {shlex.join(sys.argv[1:])}\n'
+  comment = textwrap.indent(command, '# ', predicate=lambda _: True)
+  (fresh / 'requested.gin').write_text(comment + gin.config_str())
   (fresh / 'versions.json').write_text(
     json.dumps(machine.describe(), indent=2) + '\n'
   )
@@ -162,8 +182,8 @@ def describe_run(
 def check_same(params: cfg.ExperimentConfig, model_dir: str) -> None:
   """Raises where a run that is gone on with is asked for something else.
 
-  Only what it could not become half-way is compared: momentum is part of a
-  checkpoint, and the batch size says what an epoch is.
+  Only what it could not become half-way is compared: momentum and a constant
+  rate are part of a checkpoint, and the batch size says what an epoch is.
 
   Args:
     params: What is asked for.
@@ -174,7 +194,8 @@ def check_same(params: cfg.ExperimentConfig, model_dir: str) -> None:
   """
   before = recorded_config.read(pathlib.Path(model_dir))
   now = params.as_dict()
-  for place in _FIXED:
+  optimizer = f'{_OPTIMIZER}.{recorded_config.look_up(now, _OPTIMIZER)["type"]}'
+  for place in (*_FIXED, *(f'{optimizer}.{name}' for name in _IN_CHECKPOINT)):
     theirs, ours = (
       recorded_config.look_up(config, place) for config in (before, now)
     )

@@ -80,10 +80,8 @@ class Trainer(base_trainer.Trainer):
   def train(self, num_steps: tf.Tensor) -> orbit.runner.Output:
     """Trains for `num_steps` steps from the global step on."""
     step = self.global_step.numpy()
-    if step != self._next_input_step and self._starts_anywhere():
-      self.train_dataset = self.distribute_dataset(
-        self.task.build_inputs, self.config.task.train_data, start_step=step
-      )
+    if step != self._next_input_step:
+      self._begin_input_at(step)
     self._observer.loop_begins('train', step)
     try:
       return super().train(num_steps)
@@ -91,9 +89,20 @@ class Trainer(base_trainer.Trainer):
       self._observer.loop_ends()
       self._next_input_step = self.global_step.numpy()
 
-  def _starts_anywhere(self) -> bool:
-    """Whether the task's input can begin at a step; Garden's own shuffles."""
-    return 'start_step' in inspect.signature(self.task.build_inputs).parameters
+  def _begin_input_at(self, step: int) -> None:
+    """Begins the input at a step, or with an order of the step's own.
+
+    Garden's own inputs have no steps. With the same seed, one that is often
+    stopped would never come to its later images.
+    """
+    kwargs = {}
+    if 'start_step' in inspect.signature(self.task.build_inputs).parameters:
+      kwargs['start_step'] = step
+    else:
+      tf.random.set_seed(self.config.runtime.seed + step)
+    self.train_dataset = self.distribute_dataset(
+      self.task.build_inputs, self.config.task.train_data, **kwargs
+    )
 
   def ends_epoch(self) -> bool:
     """Whether the step that was last is one to report and to evaluate at."""
