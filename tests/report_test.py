@@ -20,6 +20,7 @@ from official.core import task_factory
 from PIL import Image
 
 from official_ext import report as command
+from official_ext.core.errors import UserError
 from official_ext.dataloaders import in_memory
 from official_ext.reporting import content, diagram, figures, page
 from official_ext.serving import trained_model
@@ -223,6 +224,16 @@ def test_a_mistake_ends_in_one_line(arguments, message):
   assert result.returncode == 2
   (line,) = result.stderr.splitlines()
   assert line.startswith(message)
+
+
+def test_a_folder_is_no_output(trained_run, tmp_path, monkeypatch):
+  flags = types.SimpleNamespace(
+    model_dir=str(trained_run), output=str(tmp_path), checkpoint='', data_dir=''
+  )
+  monkeypatch.setattr(command, 'FLAGS', flags)
+  with pytest.raises(UserError, match=f'--output={tmp_path} is a folder; name'):
+    command.main()
+  assert list(tmp_path.parent.glob(f'.{tmp_path.name}*')) == []
 
 
 def test_names_are_escaped(gathered):
