@@ -11,7 +11,8 @@ on top of the recipe, the training steps alone are compared::
   python -m official_ext.benchmark --gin_file gin/resnet9_v100.gin \
     gin/resnet9_dawn.gin
 
-Nothing is downloaded and nothing but FILE stays behind.
+Nothing is downloaded, and nothing stays behind but FILE and, where they are
+measured, the pictures that are drawn.
 """
 
 import pathlib
