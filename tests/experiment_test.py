@@ -1,8 +1,10 @@
 """The config that flags, files and gin make, and what they may not say."""
 
 import dataclasses
+import json
 
 import pytest
+import tensorflow as tf
 from official.core import exp_factory
 
 from official_ext.core import devices, experiment, gin_config, safe_yaml
@@ -82,6 +84,57 @@ def test_overrides_win_over_gin_in_order(parse, tmp_path):
   assert params.task.losses.l2_weight_decay == 1e-4
   assert params.trainer.train_steps == 4
   assert params.trainer.validation_interval == 3
+
+
+SGD = 'trainer.optimizer_config.optimizer.sgd_coupled_decay'
+
+
+def of_sgd(lr_groups):
+  """Returns YAML that sets `lr_groups`."""
+  nested = lr_groups
+  for key in reversed([*SGD.split('.'), 'lr_groups']):
+    nested = {key: nested}
+  return json.dumps(nested)
+
+
+@pytest.mark.parametrize(
+  ('override', 'message'),
+  [
+    (
+      'task.train_data.aug_type.type=cutout,'
+      'task.train_data.aug_type.cutout.sze=4',
+      'cutout.sze does not exist; did you mean .*train_data.aug_type.cutout.si',
+    ),
+    (
+      'task.init_checkpoint.a=1',
+      'init_checkpoint.a does not exist; there are n',
+    ),
+    (
+      of_sgd([{'pattern': 'beta$', 'lr_multiplyer': 64.0}]),
+      f'lr_multiplyer does not exist; did you mean {SGD}.lr_groups.lr_multipli',
+    ),
+    (
+      of_sgd({'pattern': 'beta$'}),
+      r'lr_groups=.* is LrGroup, but must be list\[.*LrGroup\]',
+    ),
+  ],
+)
+def test_a_misspelt_key_where_garden_takes_any(parse, override, message):
+  """In place of None, and in a list."""
+  with pytest.raises(UserError, match=message):
+    parse('resnet9_cifar10.cutout_size = 0', params_override=override)
+
+
+def test_a_list_of_configs_is_replaced(parse):
+  group = "[{'pattern': 'beta$', 'weight_decay_multiplier': 0.5}]"
+  params = parse(
+    f'resnet9_cifar10.lr_groups = {group}',
+    params_override=of_sgd([{'pattern': 'kernel', 'lr_multiplier': 2.0}]),
+  )
+  sgd = params.trainer.optimizer_config.optimizer.sgd_coupled_decay
+  assert sgd.as_dict()['lr_groups'] == [
+    {'pattern': 'kernel', 'lr_multiplier': 2.0, 'weight_decay_multiplier': 1.0}
+  ]
 
 
 def test_a_batch_size_from_an_override_sets_the_steps(parse):
@@ -171,6 +224,49 @@ def test_garden_experiments_run_on_what_is_there():
   assert params.runtime.distribution_strategy == 'one_device'
 
 
+@pytest.fixture
+def gpu(monkeypatch):
+  """Sets the compute capability of a GPU that is not there."""
+  capability = []
+  monkeypatch.setattr(tf.config, 'list_physical_devices', lambda _: ['GPU'])
+  monkeypatch.setattr(
+    tf.config.experimental,
+    'get_device_details',
+    lambda _: {'compute_capability': capability[-1]},
+  )
+  return capability.append
+
+
+@pytest.mark.parametrize(
+  ('capability', 'ours', 'gardens'),
+  [
+    ((6, 1), 'float32', 'float32'),
+    ((7, 0), 'float16', 'float32'),
+    ((8, 0), 'bfloat16', 'bfloat16'),
+  ],
+)
+def test_gardens_average_is_not_put_into_float16(
+  parse, gpu, capability, ours, gardens
+):
+  gpu(capability)
+  params = parse('resnet9_cifar10.average_decay = 0.9')
+  assert params.runtime.mixed_precision_dtype == ours
+  gin_config.parse([], [])
+  params = experiment.parse(Flags(experiment='resnet_rs_imagenet'))
+  assert params.runtime.mixed_precision_dtype == gardens
+
+
+def test_gardens_average_in_float16_is_refused(gpu):
+  gpu((7, 0))
+  gin_config.parse([], [])
+  flags = Flags(
+    experiment='resnet_rs_imagenet',
+    params_override='runtime.mixed_precision_dtype=float16',
+  )
+  with pytest.raises(UserError, match="'float16' cannot be trained in with"):
+    experiment.parse(flags)
+
+
 @pytest.mark.parametrize(
   ('flags', 'precision'),
   [
@@ -242,6 +338,7 @@ def test_precision_is_what_the_cpu_multiplies(
       r"data_dir='/proc/nowhere'|in /proc/nowhere",
     ),
     ('batchsize = 3', r'Did you mean resnet9_cifar10.batch_size\?'),
+    ("lr_groups = ['beta$']", r"lr_groups=\['beta\$'\] is list, .*Mapping"),
     ('zzz = 3', r'It has dataset, data_dir'),
     ('epochs = @nothing', r'@nothing'),
     ('epochs = [', r'gin: .*EOF in multi-line statement'),
@@ -269,6 +366,21 @@ def test_a_bad_binding_is_named_in_one_line(parse, binding, message):
     (
       {'params_override': 'task.train_data.color_jitter=0.5'},
       r'color_jitter=0.5 has no effect',
+    ),
+    *(
+      (
+        {'params_override': f'task.validation_data.{option}'},
+        f'task.validation_data.{option} has no effect in evaluation',
+      )
+      for option in (
+        'crop_padding=3',
+        'stratified=True',
+        'enable_tf_data_service=True',
+      )
+    ),
+    (
+      {'params_override': 'task.validation_data.aug_type.type=cutout'},
+      'task.validation_data.aug_type has no effect in evaluation',
     ),
     (
       {'params_override': 'task.validation_data.drop_remainder=true'},

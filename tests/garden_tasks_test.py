@@ -11,10 +11,12 @@ import pytest
 import tensorflow as tf
 import tf_keras
 from experiment_test import Flags
-from official.core import task_factory
+from official.core import exp_factory, task_factory
+from official.modeling.optimization import optimizer_factory
 from official.vision.configs import backbones as garden_backbones
 from official.vision.ops import preprocess_ops
 
+from official_ext.configs import recipes, validation
 from official_ext.core import experiment, gin_config, train_lib
 from official_ext.core.errors import UserError
 from official_ext.tasks.input_normalization import renormalize
@@ -121,29 +123,49 @@ def assert_every_backbone_weight_has_a_gradient(task, model, batch):
     assert np.any(gradient), variable.name
 
 
+def assert_keeps_the_best(tmp_path, rows, column, metric):
+  best = max(rows, key=lambda row: row[column])
+  kept = json.loads((tmp_path / 'best' / 'info.json').read_text())
+  assert kept['best_ckpt_global_step'] == best['step']
+  assert kept[metric] == pytest.approx(best[column])
+
+
+def test_the_rate_reaches_its_height_and_falls_to_zero():
+  """However short the training is."""
+  trainer = recipes.trainer(400, 100, 0.5, 100, 'AP')
+  factory = optimizer_factory.OptimizerFactory(trainer.optimizer_config)
+  rate = factory.build_learning_rate()
+  rates = [float(rate(step)) for step in (0, 50, 100, 250, 400)]
+  assert rates == pytest.approx([0, 0.25, 0.5, 0.25, 0], abs=1e-7)
+
+
 def test_retinanet_runs(records, tmp_path):
   rows = assert_trains('resnet9_retinanet', records, tmp_path)
   assert np.isfinite(rows[-1]['test_loss'])
   assert -1 <= rows[-1]['test_box_ap'] <= 1
+  assert_keeps_the_best(tmp_path, rows, 'test_box_ap', 'AP')
 
 
 def test_maskrcnn_runs(records, tmp_path):
   rows = assert_trains('resnet9_maskrcnn', records, tmp_path)
   assert rows[-1]['test_loss'] is None  # Garden computes none.
   assert rows[-1].keys() >= {'test_box_ap', 'test_mask_ap'}
+  assert_keeps_the_best(tmp_path, rows, 'test_box_ap', 'AP')
 
 
 @pytest.mark.parametrize(
-  ('name', 'bindings'),
+  ('name', 'bindings', 'policy'),
   [
-    ('resnet9_garden_classification', ()),
-    ('resnet9_segmentation', ()),
-    ('resnet9_segmentation', ("decoder = 'fpn'",)),
-    ('resnet9_retinanet', ()),
-    ('resnet9_maskrcnn', ()),
+    ('resnet9_garden_classification', (), 'float32'),
+    ('resnet9_segmentation', (), 'mixed_bfloat16'),
+    ('resnet9_segmentation', ("decoder = 'fpn'",), 'float32'),
+    # Their training in float32 is tested below.
+    ('resnet9_retinanet', (), 'mixed_bfloat16'),
+    ('resnet9_maskrcnn', (), 'mixed_bfloat16'),
   ],
 )
-def test_every_backbone_weight_has_a_gradient(records, name, bindings):
+def test_every_backbone_weight_has_a_gradient(records, name, bindings, policy):
+  tf_keras.mixed_precision.set_global_policy(policy)
   task, model, batch = set_up(config(name, records, bindings))
   assert_every_backbone_weight_has_a_gradient(task, model, batch)
 
@@ -172,6 +194,7 @@ def test_the_classifier_learns_rectangles_from_discs(records, tmp_path, capsys):
   assert rows[-1]['train_loss'] < 0.5
   assert rows[-1]['test_accuracy'] == 1
   assert 'Test accuracy 100.00%' in capsys.readouterr().out
+  assert_keeps_the_best(tmp_path, rows, 'test_accuracy', 'accuracy')
 
 
 def test_the_segmentation_finds_the_figures(records, tmp_path, capsys):
@@ -181,13 +204,15 @@ def test_the_segmentation_finds_the_figures(records, tmp_path, capsys):
   assert rows[-1]['test_mean_iou'] > 0.8
   assert 'test_accuracy' not in rows[-1]
   metrics = rows[-1]['test_metrics']
-  assert metrics.keys() == {'iou/0', 'iou/1', 'iou/2', 'mean_iou'}
+  classes = {'iou/0', 'iou/1', 'iou/2'}
+  assert metrics.keys() == classes | {'mean_iou', 'best_mean_iou'}
   assert metrics['mean_iou'] == pytest.approx(rows[-1]['test_mean_iou'])
   out = capsys.readouterr().out
   assert 'epoch lr train loss test loss test IoU seconds total' in (
     ' '.join(out.split())
   )
   assert f'mean_iou {metrics["mean_iou"]:.4f}' in out
+  assert_keeps_the_best(tmp_path, rows, 'test_mean_iou', 'mean_iou')
 
 
 def test_the_loss_of_retinanet_on_a_batch_falls_by_half(records):
@@ -276,15 +301,15 @@ def test_a_stock_experiment_takes_resnet9_from_each_place(tmp_path):
 
 
 @pytest.mark.parametrize(
-  'name',
+  ('name', 'side'),
   [
-    'retinanet_resnetfpn_coco',
-    'fasterrcnn_resnetfpn_coco',
-    'seg_deeplabv3_pascal',
-    'resnet_imagenet',
+    ('retinanet_resnetfpn_coco', 128),
+    ('fasterrcnn_resnetfpn_coco', None),  # To build takes half a minute.
+    ('seg_deeplabv3_pascal', 32),
+    ('resnet_imagenet', 32),
   ],
 )
-def test_every_kind_of_experiment_takes_resnet9(name):
+def test_every_kind_of_experiment_takes_resnet9(name, side):
   overrides = {
     **STOCK,
     'task.init_checkpoint': None,
@@ -295,10 +320,14 @@ def test_every_kind_of_experiment_takes_resnet9(name):
   bindings = [f'any_experiment.overrides = {overrides}']
   params = stock(name, bindings=bindings)
   assert params.task.model.backbone.get().channels == CHANNELS
+  if not side:
+    return
+  smaller = params.task.model.replace(input_size=[side, side, 3])
+  task = task_factory.get_task(params.task.replace(model=smaller))
+  model = task.build_model()
+  assert len(model.backbone.trainable_variables) == 24
   if 'deeplab' in name:
-    smaller = params.task.model.replace(input_size=[32, 32, 3])
-    task = task_factory.get_task(params.task.replace(model=smaller))
-    logits = task.build_model()(tf.zeros([1, 32, 32, 3]))['logits']
+    logits = model(tf.zeros([1, 32, 32, 3]))['logits']
     assert logits.shape == (1, 4, 4, smaller.num_classes)
 
 
@@ -329,7 +358,25 @@ def test_every_kind_of_experiment_takes_resnet9(name):
     (
       'fasterrcnn_resnetfpn_coco',
       'task.model.backbone.type=resnet9,task.model.input_size=[300,300,3]',
-      r'input_size=\[300, 300\] must be multiples of 8 for a pyramid from lev',
+      r'=\[300, 300\] must be .* 64, the stride of level 6; use \[320, 320\]',
+    ),
+    (
+      'fasterrcnn_resnetfpn_coco',
+      'task.model.backbone.type=resnet9,task.model.input_size=[304,304,3],'
+      'task.model.min_level=3',
+      r'input_size=\[304, 304\] must be multiples of 64',
+    ),
+    (
+      'retinanet_resnetfpn_coco',
+      'task.model.backbone.type=resnet9,task.model.input_size=[256,300,3]',
+      r'must be .* 128, the stride of level 7; use \[256, 384\]\.$',
+    ),
+    (
+      'seg_deeplabv3_pascal',
+      'task.model.backbone.type=resnet9,task.model.decoder.type=fpn,'
+      'task.model.head.level=2,task.model.min_level=2,'
+      'task.model.input_size=[260,256,3]',
+      r'must be multiples of 8, the stride of level 3; use \[264, 256\]',
     ),
     (
       'retinanet_resnetfpn_coco',
@@ -353,6 +400,14 @@ def test_what_does_not_fit_is_said_in_one_line(name, override, message):
   with pytest.raises(UserError, match=message) as caught:
     stock(name, override=override)
   assert '\n' not in str(caught.value)
+
+
+def test_a_detector_that_does_not_pad_takes_more_sizes():
+  pad = 'parser.pad=false'
+  override = f'task.train_data.{pad},task.validation_data.{pad}'
+  override += ',task.model.input_size=[300,300,3],task.init_checkpoint=null'
+  override += ',task.model.backbone.type=resnet9'
+  assert stock('retinanet_resnetfpn_coco', override=override)
 
 
 @pytest.mark.parametrize(
@@ -383,9 +438,80 @@ def test_contradicting_places_in_gin_are_refused():
     stock(bindings=[f'any_experiment.overrides = {overrides}'])
 
 
-def test_a_wrong_decoder_is_refused(records):
-  with pytest.raises(UserError, match="decoder='x' must be one of aspp, fpn"):
-    config('resnet9_segmentation', records, ["decoder = 'x'"])
+@pytest.mark.parametrize(
+  ('name', 'bindings', 'message'),
+  [
+    (
+      'resnet9_segmentation',
+      ["decoder = 'x'"],
+      "decoder='x' must be one of aspp, fpn",
+    ),
+    (
+      'resnet9_segmentation',
+      ["decoder = 'fpn'", 'input_size = 24'],
+      r'must be multiples of 16, the stride of level 4; use \[32, 32\]',
+    ),
+    (
+      'resnet9_segmentation',
+      ['stddev_rgb = [0, 62, 66]'],
+      r'image_feature\.stddev=\[0, 62, 66\] must be three numbers more than 0',
+    ),
+    (
+      'resnet9_retinanet',
+      ['stddev_rgb = [0, 62, 66]'],
+      r'normalization\.stddev_rgb=\[0, 62, 66\] must be three numbers more',
+    ),
+    (
+      'resnet9_garden_classification',
+      ['mean_rgb = [1, 2]'],
+      r'normalization\.mean_rgb=\[1, 2\] must be three numbers\.$',
+    ),
+    (
+      'resnet9_garden_classification',
+      ['channels = [1, 2, 3]'],
+      r'channels=\[1, 2, 3\] must be four numbers of at least 1\.$',
+    ),
+    (
+      'resnet9_garden_classification',
+      ['warmup_steps = 2'],
+      'warmup_steps=2 must be at least 0 and less than train_steps=2',
+    ),
+    (
+      'resnet9_maskrcnn',
+      ['sampled_rois = 117'],
+      'sampled_rois=117 must .* at most proposals=16 and the 100 boxes of the',
+    ),
+    (
+      'resnet9_maskrcnn',
+      ['sampled_masks = 9'],
+      'sampled_rois=8 must be at least sampled_masks=9',
+    ),
+  ],
+)
+def test_arguments_that_cannot_work_are_refused(
+  records, name, bindings, message
+):
+  with pytest.raises(UserError, match=message) as caught:
+    config(name, records, bindings)
+  assert '\n' not in str(caught.value)
+
+
+def test_files_of_examples_are_there(records):
+  params = exp_factory.get_exp_config('resnet9_segmentation')
+  data, one, other = params.task.train_data, records.train, records.test
+  for there in (one, f'{one}*', f'{one}, {other},', [one, f'{other}*']):
+    data.input_path = there
+    validation.check_files(params, 'train')
+  with pytest.raises(UserError, match=r"validation_data.*: '' names no file"):
+    validation.check_files(params, 'train_and_eval')
+  for missing in (f'{one},{other}/*', [one, f'{other}/*']):
+    data.input_path = missing
+    with pytest.raises(
+      UserError, match=f"data.input_path: '{other}/\\*' names"
+    ):
+      validation.check_files(params, 'train')
+  data.tfds_name = 'cifar10'
+  validation.check_files(params, 'train')
 
 
 def test_the_command_trains_and_goes_on_with_a_stock_experiment(

@@ -114,7 +114,7 @@ def test_linear_classifier_fits_the_training_pictures_but_learns_little(
     accuracies.append(np.mean((test_x @ (x.T @ dual)).argmax(1) == test[1]))
     if ridge == 1:
       assert np.mean((kernel @ dual).argmax(1) == y) > 0.99
-  assert max(accuracies) < 0.6
+  assert max(accuracies) < 0.15
 
 
 def test_tfds_reads_what_was_written(shapes_dir, test):

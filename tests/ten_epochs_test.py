@@ -196,6 +196,20 @@ def test_whitening_takes_no_more_images_than_the_original(
   )
 
 
+def test_whitening_takes_no_more_pixels_at_a_time(monkeypatch):
+  images = correlated_images()
+  whole, counts = whitening.filters(images / 2), []
+
+  def halved(part):
+    counts.append(len(part))
+    return part / 2
+
+  monkeypatch.setattr(whitening, '_CHUNK', 300 * 12 * 12)
+  parts = whitening.filters(images, normalize=halved)
+  assert counts == [300, 300, 100]
+  np.testing.assert_allclose(parts, whole, rtol=0, atol=1e-4)
+
+
 # Ghost batch norm.
 
 

@@ -136,6 +136,13 @@ def refused(name, checkpoint, bindings=(), override=''):
   return text
 
 
+def test_a_checkpoint_of_an_override_is_checked_too(trained_run, shapes_dir):
+  override = f'task.init_checkpoint={trained_run}'
+  task, model = set_up(tiny.config(shapes_dir, override=override))
+  with pytest.raises(UserError, match=r'\[3, 3, 8, 16\], but here it is of \['):
+    transfer.check(task.task_config, model)
+
+
 BACKBONE = 'task.model.backbone.resnet9'
 
 
@@ -182,7 +189,8 @@ def test_another_normalisation_is_refused(trained_run, name):
   assert '=[127, 127, 127]; use the same' in text
 
 
-def test_the_normalisation_of_gardens_parsers_is_seen(trained_run):
+@pytest.mark.parametrize('modules', ['backbone', 'all'])
+def test_the_normalisation_of_gardens_parsers_is_seen(trained_run, modules):
   gin_config.parse([], [])
   params = experiment.parse(
     Flags(
@@ -190,7 +198,7 @@ def test_the_normalisation_of_gardens_parsers_is_seen(trained_run):
       params_override=(
         'task.model.backbone.type=resnet9,'
         f'task.init_checkpoint={trained_run},'
-        'task.init_checkpoint_modules=backbone,'
+        f'task.init_checkpoint_modules={modules},'
         'task.model.norm_activation.norm_epsilon=0.00001,'
         f'{BACKBONE}.channels=[{",".join(map(str, CHANNELS))}],'
         'task.model.input_size=[32,32,3]'

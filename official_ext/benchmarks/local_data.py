@@ -21,7 +21,8 @@ def check(flags_obj: Any) -> None:
     UserError: If the task is another one, or a data set is to be downloaded.
   """
   parser = experiment.ExperimentParser(flags_obj)
-  params = parser.parse_config_file(parser.base_experiment())
+  params = parser.parse_gin(parser.base_experiment())
+  params = parser.parse_config_file(params)
   task = parser.parse_params_override(params).task
   if not isinstance(task, image_classification.ImageClassificationTask):
     raise UserError(

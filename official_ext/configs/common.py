@@ -46,7 +46,8 @@ class RuntimeConfig(cfg.RuntimeConfig):
     arrival_timeout_seconds: How long to wait at the start for all workers.
     mixed_precision_dtype: 'float32', 'bfloat16' or 'float16'; None for the
       fastest one that the device computes natively.
-    seed: Seed of the initial weights, and of the data where it has none.
+    seed: Seed of the initial weights, and of Garden's own input where that has
+      none; this package's then takes 0.
     deterministic: Whether to make every operation give the same bits each time,
       or raise an error where it cannot.
   """

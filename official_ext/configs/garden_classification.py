@@ -117,7 +117,7 @@ def resnet9_garden_classification(
       freeze_backbone=freeze_backbone,
     ),
     trainer=recipes.trainer(
-      train_steps, validation_interval, learning_rate, warmup_steps
+      train_steps, validation_interval, learning_rate, warmup_steps, 'accuracy'
     ),
     runtime=recipes.runtime(precision, seed),
     restrictions=list(recipes.RESTRICTIONS),

@@ -334,7 +334,7 @@ def resnet9_cifar10(
     ),
     evaluation=Evaluation(mirror=mirror_evaluation),
     init_checkpoint=init_checkpoint or None,
-    init_checkpoint_modules='backbone' if init_checkpoint else 'all',
+    init_checkpoint_modules='backbone',
     freeze_backbone=freeze_backbone,
   )
   optimizer = optimization.OptimizerConfig(

@@ -13,6 +13,7 @@ from official_ext.configs.image_classification import (
   CIFAR10_MEAN_RGB,
   CIFAR10_STDDEV_RGB,
 )
+from official_ext.core.errors import UserError
 
 
 @dataclasses.dataclass
@@ -103,7 +104,21 @@ def resnet9_maskrcnn(
     freeze_backbone: Whether the backbone keeps them.
     precision: 'float32', 'bfloat16', 'float16' or 'auto'.
     seed: Seed of the weights.
+
+  Raises:
+    UserError: If there are too few regions to take the samples from.
   """
+  parser = maskrcnn.Parser(
+    aug_rand_hflip=flip, aug_scale_min=scale_min, aug_scale_max=scale_max
+  )
+  # The boxes of the ground truth, padded to a fixed number, are regions too.
+  regions = proposals + parser.max_num_instances
+  if not sampled_masks <= sampled_rois <= regions:
+    raise UserError(
+      f'gin: resnet9_maskrcnn.sampled_rois={sampled_rois} must be at least '
+      f'sampled_masks={sampled_masks}, and at most proposals={proposals} and '
+      f'the {parser.max_num_instances} boxes of the ground truth.'
+    )
   return cfg.ExperimentConfig(
     task=MaskRCNNTask(
       model=maskrcnn.MaskRCNN(
@@ -133,9 +148,7 @@ def resnet9_maskrcnn(
         is_training=True,
         global_batch_size=batch_size,
         dtype='float32',
-        parser=maskrcnn.Parser(
-          aug_rand_hflip=flip, aug_scale_min=scale_min, aug_scale_max=scale_max
-        ),
+        parser=parser,
       ),
       validation_data=maskrcnn.DataConfig(
         input_path=test_path,
@@ -154,7 +167,7 @@ def resnet9_maskrcnn(
       freeze_backbone=freeze_backbone,
     ),
     trainer=recipes.trainer(
-      train_steps, validation_interval, learning_rate, warmup_steps
+      train_steps, validation_interval, learning_rate, warmup_steps, 'AP'
     ),
     runtime=recipes.runtime(precision, seed),
     restrictions=list(recipes.RESTRICTIONS),

@@ -13,6 +13,7 @@ from official_ext.configs.image_classification import (
   CIFAR10_MEAN_RGB,
   CIFAR10_STDDEV_RGB,
 )
+from official_ext.core.errors import UserError
 
 RESTRICTIONS = (
   'task.train_data.is_training != None',
@@ -57,6 +58,7 @@ def trainer(
   validation_interval: int,
   learning_rate: float,
   warmup_steps: int,
+  best_metric: str,
 ) -> cfg.TrainerConfig:
   """Returns SGD of momentum 0.9 whose rate falls to 0 along a cosine.
 
@@ -65,7 +67,17 @@ def trainer(
     validation_interval: Steps from one evaluation and checkpoint to the next.
     learning_rate: Highest rate.
     warmup_steps: Steps in which the rate rises linearly to it from 0.
+    best_metric: Of the evaluation, by which the best checkpoint is kept; the
+      higher the better.
+
+  Raises:
+    UserError: If the rate would not reach its height within the training.
   """
+  if not 0 <= warmup_steps < train_steps:
+    raise UserError(
+      f'gin: warmup_steps={warmup_steps} must be at least 0 and less than '
+      f'train_steps={train_steps}.'
+    )
   interval = min(validation_interval, train_steps)
   schedule: dict[str, Any] = {
     'optimizer': {'type': 'sgd', 'sgd': {'momentum': 0.9}},
@@ -73,7 +85,8 @@ def trainer(
       'type': 'cosine',
       'cosine': {
         'initial_learning_rate': learning_rate,
-        'decay_steps': train_steps,
+        'decay_steps': train_steps - warmup_steps,
+        'offset': warmup_steps,
       },
     },
   }
@@ -89,6 +102,8 @@ def trainer(
     checkpoint_interval=interval,
     validation_interval=interval,
     max_to_keep=2,
+    best_checkpoint_export_subdir='best',
+    best_checkpoint_eval_metric=best_metric,
     optimizer_config=optimization.OptimizationConfig(schedule),
   )
 

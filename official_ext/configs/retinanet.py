@@ -138,7 +138,7 @@ def resnet9_retinanet(
       freeze_backbone=freeze_backbone,
     ),
     trainer=recipes.trainer(
-      train_steps, validation_interval, learning_rate, warmup_steps
+      train_steps, validation_interval, learning_rate, warmup_steps, 'AP'
     ),
     runtime=recipes.runtime(precision, seed),
     restrictions=list(recipes.RESTRICTIONS),

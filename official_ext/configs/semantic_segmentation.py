@@ -164,7 +164,7 @@ def resnet9_segmentation(
       allow_image_summary=False,
     ),
     trainer=recipes.trainer(
-      train_steps, validation_interval, learning_rate, warmup_steps
+      train_steps, validation_interval, learning_rate, warmup_steps, 'mean_iou'
     ),
     runtime=recipes.runtime(precision, seed),
     restrictions=list(recipes.RESTRICTIONS),

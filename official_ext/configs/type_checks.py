@@ -5,7 +5,7 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from official.modeling import hyperparams
@@ -63,9 +63,8 @@ def check_types(
     elif _is_list_of_configs(value):
       for index, item in enumerate(value):
         check_types(item, f'{place}{key}[{index}].')
-    elif made is not None and value == before:
-      continue
-    elif key in hints and not _fits(value, hints[key]):
+    unchanged = made is not None and value == before
+    if key in hints and not unchanged and not _fits(value, hints[key]):
       raise UserError(
         f'{place}{key}={value!r} is {_name(type(value))}, but must be '
         f'{_name(hints[key])}.'
@@ -105,6 +104,8 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, list | tuple) and all(
       any(_fits(item, arg) for arg in inner) for item in value
     )
+  if origin is Mapping:
+    return isinstance(value, Mapping)
   if isinstance(hint, type) and issubclass(hint, hyperparams.Config):
     return isinstance(value, hint)
   return True

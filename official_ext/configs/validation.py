@@ -12,31 +12,42 @@ from official.core import config_definitions as cfg
 from official.modeling import hyperparams, tf_utils
 from official.vision.configs import image_classification as garden
 
+from official_ext.configs import optimization
 from official_ext.core.errors import UserError
 from official_ext.modeling import initializers
 from official_ext.ops import augment
 
-# Fields of Garden's DataConfig that this package's input path acts upon.
-USED_DATA_FIELDS = frozenset(
+# Fields of a data config that this package's input path acts upon.
+_USED_DATA_FIELDS = frozenset(
   {
-    'aug_rand_hflip',
-    'aug_type',
     'drop_remainder',
     'dtype',
     'global_batch_size',
     'image_field_key',
     'is_training',
     'label_field_key',
+    'mean_rgb',
     'prefetch_buffer_size',
-    'seed',
-    'enable_tf_data_service',
+    'preprocess_on_device',
+    'stddev_rgb',
+    # A flag of Garden's sets it for evaluation too.
     'tf_data_service_address',
     'tfds_data_dir',
     'tfds_name',
     'tfds_split',
   }
 )
-
+_USED_IN_TRAINING = frozenset(
+  {
+    'aug_rand_hflip',
+    'aug_type',
+    'crop_padding',
+    'crop_padding_mode',
+    'enable_tf_data_service',
+    'seed',
+    'stratified',
+  }
+)
 
 _Check = tuple[Callable[[Any], bool], str]
 # Place, what is to be there, its name on the gin surface.
@@ -61,7 +72,11 @@ def check(params: cfg.ExperimentConfig, num_replicas: int) -> None:
   for data in ('train_data', 'validation_data'):
     _check_used(getattr(params.task, data), f'task.{data}.')
   _check_rules(params, _RULES)
-  _check_knots(params.trainer.optimizer_config.learning_rate)
+  _check_knots(
+    params.trainer.optimizer_config.learning_rate,
+    ' (gin: 0 < resnet9_cifar10.peak_epoch < resnet9_cifar10.epochs less '
+    'flat_epochs)',
+  )
   _check_length(params.trainer)
   _check_names(params.task.model)
   _check_losses(params.task.losses)
@@ -81,12 +96,15 @@ def check_other_task(params: cfg.ExperimentConfig, num_replicas: int) -> None:
   Raises:
     UserError: At the first such value.
   """
+  _check_rules(params, _RULES_OF_OTHER_TASKS)
+  if _look_up(params, 'task.train_data.image_feature.num_channels') == 3:
+    _check_rules(params, _IMAGE_FEATURE_RULES)
   init_checkpoint = getattr(params.task, 'init_checkpoint', None)
   _check_init_checkpoint(init_checkpoint)
   backbone = _resnet9(params)
   if backbone:
     _check_levels(params.task.model)
-    _check_rules(params, _BACKBONE_RULES)
+    _check_pyramid(params.task)
     _check_norm(params, num_replicas)
     if backbone.first_layer == 'whitening' and not init_checkpoint:
       raise UserError(
@@ -94,9 +112,7 @@ def check_other_task(params: cfg.ExperimentConfig, num_replicas: int) -> None:
         'which resnet9_cifar10 computes from its training images; name a run '
         'of it as task.init_checkpoint.'
       )
-  # The arguments of gin are those of another experiment.
-  rules = [(place, check, '') for place, check, _ in _OPTIMIZER_RULES]
-  _check_rules(params, rules)
+  _check_average(params)
   learning_rate = _look_up(params, 'trainer.optimizer_config.learning_rate')
   _check_knots(learning_rate)
   if getattr(learning_rate, 'type', None) == 'piecewise_linear':
@@ -110,6 +126,18 @@ def check_other_task(params: cfg.ExperimentConfig, num_replicas: int) -> None:
   optimizer = getattr(params.trainer.optimizer_config, 'optimizer', None)
   if optimizer:
     _check_patterns(optimizer)
+
+
+def averages_inside_loss_scale(params: cfg.ExperimentConfig) -> bool:
+  """Whether float16 cannot be trained in: Garden's own average fails there.
+
+  The average of this package's experiments is outside of the loss scale.
+
+  Args:
+    params: Any experiment.
+  """
+  ema = getattr(params.trainer.optimizer_config, 'ema', None)
+  return bool(ema) and not isinstance(ema, optimization.MovingAverageConfig)
 
 
 def check_complete(params: cfg.ExperimentConfig) -> None:
@@ -142,13 +170,47 @@ def check_complete(params: cfg.ExperimentConfig) -> None:
       )
 
 
+def check_files(params: cfg.ExperimentConfig, mode: str) -> None:
+  """Raises where files of examples are not there.
+
+  Args:
+    params: Any experiment; data that TFDS reads is not looked at.
+    mode: One of Garden's modes, which tells what is read.
+
+  Raises:
+    UserError: At the first pattern or path that names no file.
+  """
+  for word, name in (('train', 'train_data'), ('eval', 'validation_data')):
+    data = getattr(params.task, name)
+    if word not in mode or data.tfds_name:
+      continue
+    for pattern in _file_patterns(data.input_path):
+      # Garden takes other characters of a pattern as they are.
+      is_pattern = '*' in pattern or '?' in pattern
+      find = tf.io.gfile.glob if is_pattern else tf.io.gfile.exists
+      if not find(pattern):
+        raise UserError(
+          f"task.{name}.input_path: '{pattern}' names no file; name TFRecord "
+          'files of examples.'
+        )
+
+
+def _file_patterns(paths: Any) -> list[str]:
+  """Returns what an `input_path` lists; '' where it lists nothing."""
+  if isinstance(paths, hyperparams.Config):
+    return []  # For a task with a reader of its own.
+  joined = paths if isinstance(paths, str) else ','.join(paths)
+  parts = [part.strip() for part in joined.split(',')]
+  return list(filter(None, parts)) or ['']
+
+
 def check_patterns_find(optimizer: Any, names: Sequence[str]) -> None:
   """Raises for an expression that finds no variable, and so would do nothing.
 
   Args:
     optimizer: A config of optimizers that `check` or `check_other_task` has
       checked; of any but `sgd_coupled_decay` nothing is asked.
-    names: Of the model's variables, as the optimizer knows them.
+    names: Of the model's trainable variables, as the optimizer knows them.
 
   Raises:
     UserError: At the first such expression.
@@ -157,9 +219,18 @@ def check_patterns_find(optimizer: Any, names: Sequence[str]) -> None:
     if not any(re.search(pattern, name) for name in names):
       raise UserError(
         f"{_PATTERNS_PLACE}.{key}: '{pattern}' finds no variable of the model; "
-        f'there are {", ".join(sorted(names)[:5])} and others '
-        f'(gin: resnet9_cifar10.{key}).'
+        f'there are {", ".join(sorted(names)[:5])} and others.'
       )
+
+
+def _check_average(params: cfg.ExperimentConfig) -> None:
+  precision = params.runtime.mixed_precision_dtype
+  if precision == 'float16' and averages_inside_loss_scale(params):
+    raise UserError(
+      "runtime.mixed_precision_dtype='float16' cannot be trained in with "
+      "trainer.optimizer_config.ema, Garden's average; use 'bfloat16' or "
+      "'float32', or leave one of them out."
+    )
 
 
 def _check_levels(model: Any) -> None:
@@ -191,19 +262,30 @@ def _check_levels(model: Any) -> None:
       f'task.model.head.level={levels["head.level"]} is not the level of '
       f'task.model.decoder.aspp.level={levels["decoder.aspp.level"]}; use one.'
     )
-  _check_pyramid(model, kind)
 
 
-def _check_pyramid(model: Any, kind: str) -> None:
-  """Raises where a doubled level would not fit the one that it is added to."""
-  size = list(getattr(model, 'input_size', None) or [])[:2]
-  stride = 2**RESNET9_LAST_LEVEL
-  adds = kind == 'fpn' and model.min_level < RESNET9_LAST_LEVEL
-  if adds and any(side and side % stride for side in size):
+def _check_pyramid(task: Any) -> None:
+  """Raises where a level would not be half the size of the one before."""
+  model: Any = getattr(task, 'model', None)
+  kind = _look_up(model, 'decoder.type')
+  fusion = _look_up(model, 'head.feature_fusion')
+  # Garden's parsers of detectors pad to the stride of the last level.
+  pads = hasattr(model, 'anchor') and any(
+    _look_up(task, f'{data}.parser.pad') is not False
+    for data in ('train_data', 'validation_data')
+  )
+  if pads or fusion in ('pyramid_fusion', 'panoptic_fpn_fusion'):
+    last = model.max_level
+  elif kind == 'fpn' and model.min_level < RESNET9_LAST_LEVEL:
+    last = RESNET9_LAST_LEVEL
+  else:
+    return
+  size, stride = [side or 0 for side in model.input_size[:2]], 2**last
+  fitting = [-(-side // stride) * stride for side in size]
+  if size != fitting:
     raise UserError(
-      f'task.model.input_size={size} must be multiples of {stride} for a '
-      f'pyramid from level {model.min_level}; use such a size, or min_level='
-      f'{RESNET9_LAST_LEVEL}.'
+      f'task.model.input_size={size} must be multiples of {stride}, the stride '
+      f'of level {last}; use {fitting}.'
     )
 
 
@@ -277,21 +359,23 @@ def check_fits(data: Any, place: str, image_shape: Sequence[int]) -> None:
 
 
 def _check_used(data: Any, place: str) -> None:
-  """Raises for an option of Garden's that would be ignored in silence."""
+  """Raises for an option that would be ignored in silence."""
+  trains = place == 'task.train_data.'
+  used = _USED_DATA_FIELDS | (_USED_IN_TRAINING if trains else frozenset())
+  where = 'with data in memory' if trains else 'in evaluation'
   default = type(data)(is_training=data.is_training)
-  for field in dataclasses.fields(garden.DataConfig):
-    if field.name in USED_DATA_FIELDS:
+  for field in dataclasses.fields(data):
+    if field.name in used:
       continue
     value, usual = getattr(data, field.name), getattr(default, field.name)
     # A file that a run wrote has lists for tuples.
     if value != usual and not (
       isinstance(usual, tuple) and value == list(usual)
     ):
+      shown = '' if isinstance(value, hyperparams.Config) else f'={value!r}'
       raise UserError(
-        f'{place}{field.name}={value!r} has no effect with data in memory; '
-        'leave it out.'
+        f'{place}{field.name}{shown} has no effect {where}; leave it out.'
       )
-  trains = place == 'task.train_data.'
   if data.is_training != trains:
     raise UserError(f'{place}is_training must be {trains}.')
   if data.drop_remainder != data.is_training:
@@ -365,14 +449,14 @@ def _check_patterns(optimizer: Any) -> None:
     if not pattern:
       raise UserError(
         f"{_PATTERNS_PLACE}.{key}: the pattern '' finds every variable; give "
-        f"'.*' if it should (gin: resnet9_cifar10.{key})."
+        "'.*' if it should."
       )
     try:
       re.compile(pattern)
     except re.error as error:
       raise UserError(
         f"{_PATTERNS_PLACE}.{key}: '{pattern}' is no regular expression, "
-        f'{error} (gin: resnet9_cifar10.{key}).'
+        f'{error}.'
       ) from error
   if optimizer.type != 'sgd_coupled_decay':
     return
@@ -381,8 +465,8 @@ def _check_patterns(optimizer: Any) -> None:
       value = getattr(group, key)
       if not 0 <= value < math.inf:
         raise UserError(
-          f"lr_groups of '{group.pattern}': {key}={value!r} must be at least 0 "
-          '(gin: resnet9_cifar10.lr_groups).'
+          f"{_PATTERNS_PLACE}.lr_groups of '{group.pattern}': {key}={value!r} "
+          'must be at least 0.'
         )
 
 
@@ -417,8 +501,7 @@ def _check_norm(params: cfg.ExperimentConfig, num_replicas: int) -> None:
   if batch_size % (size * num_replicas):
     raise UserError(
       f'{place} does not divide the batch of {batch_size} images on '
-      f'{num_replicas} device(s); use a divisor '
-      '(gin: resnet9_cifar10.norm_group_size).'
+      f'{num_replicas} device(s); use a divisor.'
     )
 
 
@@ -457,7 +540,7 @@ def _check_length(trainer: cfg.TrainerConfig) -> None:
     )
 
 
-def _check_knots(config: Any) -> None:
+def _check_knots(config: Any, mend: str = '') -> None:
   """Raises where a piecewise linear schedule does not run forward."""
   if config is None or config.type != 'piecewise_linear':
     return
@@ -469,9 +552,8 @@ def _check_knots(config: Any) -> None:
   if not rising or not 2 <= len(epochs) == len(values):
     raise UserError(
       'trainer.optimizer_config.learning_rate.piecewise_linear has knots at '
-      f'epochs {epochs} of rates {values}; the epochs must rise, one a rate '
-      '(gin: 0 < resnet9_cifar10.peak_epoch < resnet9_cifar10.epochs less '
-      'flat_epochs).'
+      f'epochs {epochs} of rates {values}; the epochs must rise, one a rate'
+      f'{mend}.'
     )
 
 
@@ -515,6 +597,11 @@ _AT_LEAST_0: _Check = (lambda v: 0 <= v < math.inf, 'at least 0')
 _ABOVE_0: _Check = (lambda v: 0 < v < math.inf, 'more than 0')
 _SEED: _Check = (lambda v: 0 <= v < 2**32, 'at least 0 and less than 2**32')
 _SHARE: _Check = (lambda v: 0 <= v < 1, 'at least 0 and less than 1')
+_MEAN_RGB: _Check = (lambda v: len(v) == 3, 'three numbers')
+_STDDEV_RGB: _Check = (
+  lambda v: len(v) == 3 and all(map(_ABOVE_0[0], v)),
+  'three numbers more than 0',
+)
 _CHANNELS: _Check = (
   lambda v: len(v) == 4 and min(v) >= 1,
   'four numbers of at least 1',
@@ -551,6 +638,18 @@ _OPTIMIZER_RULES: tuple[_Rule, ...] = (
     _all(_AT_LEAST_0),
     'peak_learning_rate',
   ),
+)
+# The names on the gin surface are those of `resnet9_cifar10`.
+_RULES_OF_OTHER_TASKS: tuple[_Rule, ...] = (
+  *((place, check, '') for place, check, _ in _BACKBONE_RULES),
+  *((place, check, '') for place, check, _ in _OPTIMIZER_RULES),
+  ('task.normalization.mean_rgb', _MEAN_RGB, ''),
+  ('task.normalization.stddev_rgb', _STDDEV_RGB, ''),
+)
+_IMAGE_FEATURE_RULES: tuple[_Rule, ...] = tuple(
+  (f'task.{data}.image_feature.{key}', check, '')
+  for data in ('train_data', 'validation_data')
+  for key, check in (('mean', _MEAN_RGB), ('stddev', _STDDEV_RGB))
 )
 _RULES: tuple[_Rule, ...] = (
   ('task.model.num_classes', _AT_LEAST_0, 'num_classes'),

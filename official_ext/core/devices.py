@@ -30,12 +30,13 @@ _BFLOAT16_FLAGS = frozenset({'amx_bf16', 'avx512_bf16'})
 _CPUINFO = pathlib.Path('/proc/cpuinfo')
 
 
-def resolve(runtime: RuntimeConfig) -> None:
+def resolve(runtime: RuntimeConfig, *, float16: bool = True) -> None:
   """Fills in devices, distribution and precision where the user left them open.
 
   Args:
     runtime: Changed: `num_gpus` if negative, `distribution_strategy` if 'auto',
       `mixed_precision_dtype` if None.
+    float16: Whether the experiment can be trained in it.
 
   Raises:
     UserError: If what the user chose is not there or cannot work.
@@ -55,6 +56,8 @@ def resolve(runtime: RuntimeConfig) -> None:
   _check_devices(runtime)
   on_tpu = runtime.distribution_strategy == 'tpu'
   native = 'bfloat16' if on_tpu else _native_precision(gpus[: runtime.num_gpus])
+  if native == 'float16' and not float16:
+    native = 'float32'
   if runtime.mixed_precision_dtype is None:
     runtime.mixed_precision_dtype = native
   _check_precision(runtime.mixed_precision_dtype, runtime.num_gpus)
@@ -232,10 +235,10 @@ def _check_precision(precision: str, num_gpus: int) -> None:
   if precision not in PRECISIONS:
     raise UserError(
       f"runtime.mixed_precision_dtype='{precision}' is not one of "
-      f'{", ".join(PRECISIONS)} (gin: resnet9_cifar10.precision, or auto).'
+      f'{", ".join(PRECISIONS)}; use one, or leave it out.'
     )
   if precision == 'float16' and num_gpus == 0:
     raise UserError(
       "runtime.mixed_precision_dtype='float16' needs a GPU; use 'bfloat16' or "
-      "'float32' here (gin: resnet9_cifar10.precision)."
+      "'float32' here."
     )

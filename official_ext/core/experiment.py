@@ -10,6 +10,7 @@ import tensorflow as tf
 import yaml
 from official.core import config_definitions as cfg
 from official.core import exp_factory, train_utils
+from official.modeling import hyperparams
 from official.modeling.hyperparams import params_dict
 
 from official_ext import registry_imports  # noqa: F401
@@ -50,7 +51,7 @@ class ExperimentParser(train_utils.ExperimentParser):
         f"--experiment='{name}' is not registered; "
         f'did you mean {", ".join(close or sorted(known))}?'
       )
-    others = sorted(gin_config.bound().intersection(known) - {name})
+    others = _bound_elsewhere(name)
     if others:
       raise UserError(
         f"gin binds arguments of {others[0]}, but --experiment='{name}'; give "
@@ -135,7 +136,9 @@ def parse(flags_obj: Any) -> cfg.ExperimentConfig:
   params = parser.parse_data_service(params)
   params = parser.parse_params_override(params)
   type_checks.check_types(params, made=made)
-  devices.resolve(params.runtime)
+  devices.resolve(
+    params.runtime, float16=not validation.averages_inside_loss_scale(params)
+  )
   if isinstance(params.task, image_classification.ImageClassificationTask):
     validation.check(params, devices.count_replicas(params.runtime))
     # A run's own params.yaml has counts that follow from its epochs and data;
@@ -162,12 +165,26 @@ def parse_gin_alone() -> cfg.ExperimentConfig:
   Raises:
     UserError: If something in it cannot work.
   """
-  flags_obj = types.SimpleNamespace(experiment='resnet9_cifar10')
-  params = ExperimentParser(flags_obj).base_experiment()
-  type_checks.check_types(params, made=params)
+  name = 'resnet9_cifar10'
+  others = _bound_elsewhere(name)
+  if others:
+    raise UserError(
+      f'gin binds arguments of {others[0]}, but only {name} is trained here; '
+      'leave them out.'
+    )
+  parser = ExperimentParser(types.SimpleNamespace(experiment=name))
+  made = parser.base_experiment()
+  params = parser.parse_gin(copy.deepcopy(made))
+  type_checks.check_types(params, made=made)
   devices.resolve(params.runtime)
   validation.check(params, devices.count_replicas(params.runtime))
   return params
+
+
+def _bound_elsewhere(name: str) -> list[str]:
+  """Returns the other experiments that have an argument bound by gin."""
+  known = exp_factory._REGISTERED_CONFIGS
+  return sorted(gin_config.bound().intersection(known) - {name})
 
 
 def _override(
@@ -185,6 +202,7 @@ def _override(
       'write task.train_data.seed=1 or {task: {train_data: {seed: 1}}}.'
     )
   _check_keys(params, override, place, '')
+  _forget_lists(params, override)
   params.override(override, is_strict=True)
   return override
 
@@ -192,18 +210,34 @@ def _override(
 def _check_keys(
   params: Any, override: dict[str, Any], place: str, prefix: str
 ) -> None:
-  """Raises for a key that the config does not have; Garden's text is longer."""
+  """Raises for a key that the config does not have.
+
+  Garden's text is longer, and in a list or in place of None it takes any key.
+  """
   known = [key for key in vars(params) if key not in params.RESERVED_ATTR]
   for key, value in override.items():
     if key not in known:
       close = difflib.get_close_matches(str(key), known, n=1)
-      mend = f'there are {", ".join(known)}.'
+      mend = f'there are {", ".join(known) or "none"}.'
       if close:
         mend = f'did you mean {prefix}{close[0]}?'
       raise UserError(f'{place}: {prefix}{key} does not exist; {mend}')
     inner = getattr(params, key)
-    if isinstance(value, dict) and hasattr(inner, 'RESERVED_ATTR'):
-      _check_keys(inner, value, place, f'{prefix}{key}.')
+    if not isinstance(inner, hyperparams.Config):
+      inner = params._get_subconfig_type(key)()
+    for item in value if isinstance(value, list) else [value]:
+      if isinstance(item, dict):
+        _check_keys(inner, item, place, f'{prefix}{key}.')
+
+
+def _forget_lists(params: Any, override: dict[str, Any]) -> None:
+  """Empties what a list is given for; Garden would merge one of configs."""
+  for key, value in override.items():
+    inner = getattr(params, key)
+    if isinstance(value, list):
+      setattr(params, key, None)
+    elif isinstance(value, dict) and isinstance(inner, hyperparams.Config):
+      _forget_lists(inner, value)
 
 
 def _changed(config: Any, made: Any) -> set[str]:

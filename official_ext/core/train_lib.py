@@ -63,6 +63,8 @@ def run(params: cfg.ExperimentConfig, mode: str, model_dir: str) -> None:
     raise UserError(f'--mode={mode} does not run here; use {", ".join(MODES)}.')
   if 'train' in mode:
     validation.check_complete(params)
+  if not isinstance(params.task, image_classification.ImageClassificationTask):
+    validation.check_files(params, mode)
   cluster = clusters.configure(params.runtime)
   if mode == 'continuous_eval' and cluster.several:
     raise UserError(f'--mode={mode} runs in one process; leave the others out.')
@@ -115,7 +117,7 @@ def _run_in(
       if trains:
         validation.check_patterns_find(
           params.trainer.optimizer_config.optimizer,
-          [sgd.plain_name(variable) for variable in trainer.model.variables],
+          [sgd.plain_name(v) for v in trainer.model.trainable_variables],
         )
       step = checkpoints.restore(trainer.checkpoint, model_dir, repair=trains)
       if trains and step:

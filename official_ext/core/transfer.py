@@ -35,14 +35,18 @@ def check(task: cfg.TaskConfig, model: tf_keras.Model) -> None:
   there.
 
   Args:
-    task: A task that begins with a checkpoint's backbone; any other passes.
+    task: A task that begins with a checkpoint's backbone, or all of its model;
+      any other passes.
     model: Its model.
 
   Raises:
     UserError: At the first setting, or else weight, that does not fit.
   """
   path = getattr(task, 'init_checkpoint', None)
-  if not path or 'backbone' not in task.init_checkpoint_modules:
+  if not path:
+    return
+  modules = task.init_checkpoint_modules
+  if 'all' not in modules and 'backbone' not in modules:
     return
   place = f"task.init_checkpoint='{path}'"
   file = tf.train.latest_checkpoint(path) if tf.io.gfile.isdir(path) else path

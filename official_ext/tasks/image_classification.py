@@ -65,8 +65,13 @@ class ImageClassificationTask(
   def _whitening_filters(self, patch_size: int) -> np.ndarray:
     params = self.task_config.train_data
     images = in_memory.first_images(params, _WHITENING_IMAGES)
-    images = normalize(images, params.mean_rgb, params.stddev_rgb)
-    return whitening.filters(images.numpy(), patch_size)
+    return whitening.filters(
+      images,
+      patch_size,
+      normalize=lambda part: normalize(
+        part, params.mean_rgb, params.stddev_rgb
+      ),
+    )
 
   def build_inputs(
     self,
