@@ -55,9 +55,10 @@ def main() -> None:
   )
   if not output.parent.is_dir():
     raise UserError(f'--output={output} is in no folder that exists.')
-  if output.is_dir() or not os.access(output.parent, os.W_OK):
-    reason = 'is a folder' if output.is_dir() else 'cannot be written'
-    raise UserError(f'--output={output} {reason}; name another file.')
+  if output.is_dir():
+    raise UserError(f'--output={output} is a folder; name a file.')
+  if not os.access(output.parent, os.W_OK):
+    raise UserError(f'--output={output} cannot be written; name another.')
   print(f'Reading {trained.describe()}', flush=True)
   _write(output, page.render(content.gather(trained)))
   print(f'Wrote {output}')

@@ -599,7 +599,7 @@ _SEED: _Check = (lambda v: 0 <= v < 2**32, 'at least 0 and less than 2**32')
 _SHARE: _Check = (lambda v: 0 <= v < 1, 'at least 0 and less than 1')
 _MEAN_RGB: _Check = (lambda v: len(v) == 3, 'three numbers')
 _STDDEV_RGB: _Check = (
-  lambda v: len(v) == 3 and all(map(_ABOVE_0[0], v)),
+  lambda v: _MEAN_RGB[0](v) and _all(_ABOVE_0)[0](v),
   'three numbers more than 0',
 )
 _CHANNELS: _Check = (
@@ -641,8 +641,10 @@ _OPTIMIZER_RULES: tuple[_Rule, ...] = (
 )
 # The names on the gin surface are those of `resnet9_cifar10`.
 _RULES_OF_OTHER_TASKS: tuple[_Rule, ...] = (
-  *((place, check, '') for place, check, _ in _BACKBONE_RULES),
-  *((place, check, '') for place, check, _ in _OPTIMIZER_RULES),
+  *(
+    (place, check, '')
+    for place, check, _ in (*_BACKBONE_RULES, *_OPTIMIZER_RULES)
+  ),
   ('task.normalization.mean_rgb', _MEAN_RGB, ''),
   ('task.normalization.stddev_rgb', _STDDEV_RGB, ''),
 )

@@ -63,8 +63,7 @@ def run(params: cfg.ExperimentConfig, mode: str, model_dir: str) -> None:
     raise UserError(f'--mode={mode} does not run here; use {", ".join(MODES)}.')
   if 'train' in mode:
     validation.check_complete(params)
-  if not isinstance(params.task, image_classification.ImageClassificationTask):
-    validation.check_files(params, mode)
+  validation.check_files(params, mode)
   cluster = clusters.configure(params.runtime)
   if mode == 'continuous_eval' and cluster.several:
     raise UserError(f'--mode={mode} runs in one process; leave the others out.')
