@@ -49,8 +49,10 @@ def main(changes: list[str]) -> None:
   if not FLAGS.gin_file or not FLAGS.seeds or not FLAGS.records_dir:
     raise UserError('give --gin_file, --seeds and --records_dir; see --help.')
   # TensorFlow is imported here, so that --help and a wrong flag answer at once.
+  from official_ext.core import streams
   from official_ext.studies import records, runs, tables
 
+  streams.outlive_readers()
   study = runs.Study(
     FLAGS.gin_file, FLAGS.gin_params or [], FLAGS.records_dir, FLAGS.runs_dir
   )

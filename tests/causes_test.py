@@ -31,6 +31,7 @@ CHANGES = {
     'task.model.norm_activation.norm_epsilon': 1e-3,
   },
   'logit_scale_1': {'task.model.logit_scale': 1.0},
+  'no_nesterov': {f'{_SGD}nesterov': False},
   'padding_symmetric': {'task.train_data.crop_padding_mode': 'symmetric'},
   'padding_zero': {'task.train_data.crop_padding_mode': 'zero'},
   'weight_decay_5e-5': {f'{_SGD}weight_decay': 5e-5},

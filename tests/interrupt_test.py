@@ -21,7 +21,7 @@ import tensorflow as tf
 import tiny
 from commands import CONTEXT, ROOT
 
-from official_ext.core import epoch_table, progress, streams
+from official_ext.core import epoch_table, progress, stopping, streams
 from official_ext.core.errors import Stopped
 
 _TIMES = {'train_seconds', 'total_train_seconds', 'test_seconds'}
@@ -232,15 +232,38 @@ def test_signals_and_a_second_run_in_the_folder(shapes_dir, tmp_path):
   assert 'Go on with' not in output
 
 
-def test_output_that_nobody_reads_any_more(monkeypatch):
-  """As after Ctrl-C, which ends `tee` before the run has been saved."""
-  reader, writer = os.pipe()
+@pytest.mark.parametrize(
+  ('handler', 'asks'), [(signal.SIG_DFL, True), (signal.SIG_IGN, False)]
+)
+def test_a_terminal_that_closes(handler, asks):
+  """It may send SIGHUP twice; after `nohup` none counts."""
+  before = signal.signal(signal.SIGHUP, handler)
+  try:
+    stop = stopping.StopRequest()
+    with stop.on_signals():
+      for _ in range(2):
+        os.kill(os.getpid(), signal.SIGHUP)
+        time.sleep(0.2)  # Another thread hears it.
+    assert signal.getsignal(signal.SIGHUP) == handler
+  finally:
+    signal.signal(signal.SIGHUP, before)
+  assert stop.agree() == asks
+  assert stop.signal == (signal.SIGHUP if asks else None)
+
+
+@pytest.mark.parametrize('connect', [os.pipe, os.openpty])
+def test_output_that_nobody_reads_any_more(connect, monkeypatch):
+  """As after Ctrl-C, which ends `tee` before the run has been saved.
+
+  A terminal that was closed fails otherwise than a pipe.
+  """
+  reader, writer = connect()
   with open(writer, 'w') as pipe:
     monkeypatch.setattr(sys, 'stdout', pipe)
     monkeypatch.setattr(sys, 'stderr', sys.stderr)
     streams.outlive_readers()
     print('heard', flush=True)
-    assert os.read(reader, 9) == b'heard\n'
+    assert os.read(reader, 9).split() == [b'heard']
     os.close(reader)
     print('in vain', flush=True)
     print('and again', flush=True)

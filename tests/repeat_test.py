@@ -195,6 +195,13 @@ def test_a_signal_before_the_training_listens_is_a_stop(fake_training):
   assert stop.value.status == 128 + signal.SIGTERM
 
 
+def test_a_terminal_that_closes_is_a_stop(fake_training):
+  study, (run, _) = fake_training('kill -HUP $PPID\nsleep 9')
+  with pytest.raises(Stopped, match='Stopped in a-seed0; the same') as stop:
+    runs.train(study, run)
+  assert stop.value.status == 128 + signal.SIGHUP
+
+
 def test_a_signal_is_heeded_though_the_training_then_fails(fake_training):
   """As on a full disk: the others do not begin."""
   script = 'trap : TERM\nkill -TERM $PPID\nsleep 0.1\nexit 1'
@@ -471,6 +478,9 @@ def test_tables_by_hand(folder):
   assert tables.costs(str(folder)).splitlines()[2:] == [
     '| recipe | 2 | 91.00 |  | 99.00 |',
     '| worse | 1 | 81.00 | -10.00 ± 22.01 | 99.00 |',
+    '',
+    'Deviation from run to run, taken for all lines: 1.41 points, with 1 '
+    'degree of freedom.',
   ]
 
 
@@ -492,6 +502,9 @@ def test_steps_by_hand(tmp_path):
     '| whole | 2 | 81.00 | +11.00 ± 22.01 |',
     # Run by run: 0.01 and 0.03, of deviation 0.0141421.
     '| whole, with the mirror image | 2 | 83.00 | +2.00 ± 12.71 |',
+    '',
+    'Deviation from run to run, taken for all lines: 1.41 points, with 1 '
+    'degree of freedom.',
   ]
   summary = tables.summary(records.read_all(str(tmp_path))).splitlines()
   assert [re.split(' {2,}', line)[-6:] for line in summary[3:]] == [
@@ -537,6 +550,10 @@ def test_tables_are_put_between_their_marks(folder):
     readme.fill('<!-- table: lists records -->\n<!-- end table -->')
   with pytest.raises(UserError, match='no <!-- end table -->'):
     readme.fill('<!-- table: runs records -->\n')
+  with pytest.raises(
+    UserError, match=r'README\.md: recods has no \*\.json; na'
+  ):
+    readme.fill('<!-- table: runs recods -->\n<!-- end table -->')
 
 
 def test_what_costs_are_compared_with_is_the_recipe(folder):
@@ -544,7 +561,7 @@ def test_what_costs_are_compared_with_is_the_recipe(folder):
   for seed in range(1, 4):
     record = record_of('a_change', seed, 0.8 + seed / 100)
     records.write(folder / f'a_change-seed{seed}.json', record)
-  lines = tables.costs(str(folder)).splitlines()[2:]
+  lines = tables.costs(str(folder)).splitlines()[2:-2]
   assert [line.split()[1] for line in lines] == ['recipe', 'worse', 'a_change']
   assert lines[0] == '| recipe | 2 | 91.00 |  | 99.00 |'
   for file in folder.glob('recipe-*'):
@@ -572,6 +589,16 @@ def test_records_that_are_not_alike_are_refused(tmp_path):
       table(str(study))
   with pytest.raises(UserError, match=r'the runs of ours in .* differ in len'):
     plot.curves(tmp_path)
+
+
+def test_a_run_counts_once(folder):
+  """Else a copy would make the intervals narrower than they are."""
+  text = (folder / 'recipe-seed1.json').read_text()
+  (folder / 'recipe-seed1-copy.json').write_text(text)
+  with pytest.raises(
+    UserError, match=r'-copy\.json are both of recipe with se'
+  ):
+    tables.costs(str(folder))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,17 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def signals() -> list[int]:
+  """Returns the signals that ask a run to stop.
+
+  SIGHUP, which comes when a terminal closes, is not one of them where `nohup`
+  has it ignored.
+  """
+  ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+  return [n for n in _SIGNALS if not (ignored and n == signal.SIGHUP)]
 
 
 class StopRequest:
@@ -50,14 +60,14 @@ class StopRequest:
 
   @contextlib.contextmanager
   def on_signals(self) -> Iterator[None]:
-    """Takes SIGTERM and SIGINT as requests; a second one ends the process.
+    """Takes `signals` as requests; a second one ends the process.
 
     A thread of its own hears them: in the main one Python runs no handler
     before the step that TensorFlow is at is done.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    before = [signal.signal(n, lambda *_: None) for n in _SIGNALS]
+    before = {n: signal.signal(n, lambda *_: None) for n in signals()}
     fd_before = signal.set_wakeup_fd(writer)
     thread = threading.Thread(target=self._listen, args=(reader,), daemon=True)
     thread.start()
@@ -65,7 +75,7 @@ class StopRequest:
       yield
     finally:
       signal.set_wakeup_fd(fd_before)
-      for number, handler in zip(_SIGNALS, before, strict=True):
+      for number, handler in before.items():
         signal.signal(number, handler)
       os.close(writer)
       thread.join()
@@ -75,6 +85,9 @@ class StopRequest:
     """Reads the numbers of signals until the other end is closed."""
     while number := os.read(reader, 1):
       if number[0] not in _SIGNALS:
+        continue
+      if self._heard and number[0] == signal.SIGHUP:
+        # A terminal that closes may send several.
         continue
       if self._heard:
         # As a shell reports a command that the signal ended.

@@ -1,8 +1,14 @@
 """Output that whoever reads it may leave."""
 
+import contextlib
+import errno
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
+
+# Of a pipe without a reader, and of a terminal that was closed.
+_LEFT = (errno.EPIPE, errno.EIO)
 
 
 class _Outliving:
@@ -13,24 +19,26 @@ class _Outliving:
 
   def write(self, text: str) -> int:
     """Writes the text, if anybody reads it; returns its length."""
-    try:
+    with self._silent_once_left():
       self._stream.write(text)
-    except BrokenPipeError:
-      self._fall_silent()
     return len(text)
 
   def flush(self) -> None:
     """Passes on what was written."""
-    try:
+    with self._silent_once_left():
       self._stream.flush()
-    except BrokenPipeError:
-      self._fall_silent()
 
-  def _fall_silent(self) -> None:
-    """What the stream still holds would raise once more at the end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, self._stream.fileno())
-    os.close(nowhere)
+  @contextlib.contextmanager
+  def _silent_once_left(self) -> Iterator[None]:
+    try:
+      yield
+    except OSError as error:
+      if error.errno not in _LEFT:
+        raise
+      # What the stream still holds would raise once more at the end.
+      nowhere = os.open(os.devnull, os.O_WRONLY)
+      os.dup2(nowhere, self._stream.fileno())
+      os.close(nowhere)
 
   def __getattr__(self, name: str) -> Any:
     return getattr(self._stream, name)
@@ -39,7 +47,8 @@ class _Outliving:
 def outlive_readers() -> None:
   """Lets standard output and error end without ending the process.
 
-  Ctrl-C in `train 2>&1 | tee log` ends `tee` first; the run is yet to be saved.
+  Ctrl-C in `train 2>&1 | tee log` ends `tee` first, and a terminal may close;
+  the run is yet to be saved.
   """
   for name in ('stdout', 'stderr'):
     if not isinstance(getattr(sys, name), _Outliving):

@@ -1,5 +1,6 @@
 """Puts tables between their marks in a Markdown text."""
 
+import pathlib
 import re
 
 from official_ext.core.errors import UserError
@@ -21,17 +22,23 @@ def fill(text: str) -> str:
       `<!-- end table -->`.
 
   Raises:
-    UserError: If there is no such kind, or a mark without its end.
+    UserError: If there is no such kind, a folder without a file of figures, or
+      a mark without its end.
   """
 
   def table(match: re.Match[str]) -> str:
-    kind = match['kind']
+    kind, folder = match['kind'], match['folder']
     if kind not in tables.KINDS:
       raise UserError(
         f'README.md: there is no table of kind {kind}; there are '
         f'{", ".join(tables.KINDS)}.'
       )
-    return match['begin'] + tables.KINDS[kind](match['folder']) + match['end']
+    if not any(pathlib.Path(folder).glob('*.json')):
+      raise UserError(
+        f'README.md: {folder} has no *.json; name a folder of records, or take '
+        f'the table of {kind} out.'
+      )
+    return match['begin'] + tables.KINDS[kind](folder) + match['end']
 
   found = len(_MARKED.findall(text))
   if text.count('<!-- table: ') != found:

@@ -166,11 +166,12 @@ def read_all(folder: str) -> dict[str, list[dict[str, Any]]]:
   """Returns the records of a folder by variant, in the order of their seeds.
 
   Raises:
-    UserError: If a file in it is no record, or 'auto' was one precision in one
-      of them and another in another.
+    UserError: If a file in it is no record, two are of one run, or 'auto' was
+      one precision in one of them and another in another.
   """
   by_variant: dict[str, list[dict[str, Any]]] = {}
   precisions: dict[str, str] = {}
+  places: dict[tuple[str, int], pathlib.Path] = {}
   for path in sorted(pathlib.Path(folder).expanduser().glob('*.json')):
     record = read(path)
     asked = asked_precision(record['gin'])
@@ -180,6 +181,12 @@ def read_all(folder: str) -> dict[str, list[dict[str, Any]]]:
         f"{path}: precision='{asked}' was {precision}, and "
         f'{precisions[asked]} in other records of its folder; compare runs of '
         'one precision.'
+      )
+    run = record['variant'], record['seed']
+    if places.setdefault(run, path) != path:
+      raise UserError(
+        f'{path} and {places[run].name} are both of {run[0]} with seed '
+        f'{run[1]}; move one of them out of the folder.'
       )
     by_variant.setdefault(record['variant'], []).append(record)
   for found in by_variant.values():

@@ -13,11 +13,9 @@ from typing import Any
 import gin
 from official.core import config_definitions as cfg
 
-from official_ext.core import experiment, gin_config
+from official_ext.core import experiment, gin_config, stopping
 from official_ext.core.errors import RunError, Stopped, UserError
 from official_ext.studies import records
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,7 +214,7 @@ def train_all(study: Study, runs: Sequence[Run]) -> list[str]:
 def train(study: Study, run: Run) -> int | None:
   """Trains, or goes on with what was stopped.
 
-  SIGTERM and SIGINT are passed on, and the training saves.
+  Signals that ask it to stop are passed on, and the training saves.
 
   Returns:
     A signal that came too late to end it; otherwise None.
@@ -230,7 +228,7 @@ def train(study: Study, run: Run) -> int | None:
   command += [f'--gin_params={line}' for line in _bindings(study, run)]
   command += [f'--model_dir={run.model_dir}']
   status, heard = _run(command)
-  for number in _SIGNALS:
+  for number in stopping.signals():
     # Before it listens to signals, they end it as they end any process.
     if status in (128 + number, -number):
       raise Stopped(
@@ -268,7 +266,7 @@ def _run(command: Sequence[str]) -> tuple[int, int | None]:
     for process in processes:
       process.send_signal(number)
 
-  before = [signal.signal(number, pass_on) for number in _SIGNALS]
+  before = {n: signal.signal(n, pass_on) for n in stopping.signals()}
   try:
     # In a session of its own, it gets a Ctrl-C once.
     process = subprocess.Popen(command, start_new_session=True)
@@ -278,7 +276,7 @@ def _run(command: Sequence[str]) -> tuple[int, int | None]:
     status = process.wait()
     return status, next(iter(early + passed_on), None)
   finally:
-    for number, handler in zip(_SIGNALS, before, strict=True):
+    for number, handler in before.items():
       signal.signal(number, handler)
 
 

@@ -32,16 +32,14 @@ def costs(folder: str) -> str:
   """Returns what each change costs, the dearest first.
 
   The deviation from run to run is taken to be the same with every change, since
-  most are tried once. The training accuracy of the last epoch tells a change
-  that trains worse from one that is evaluated worse.
+  most are tried once, and stands below the table. The training accuracy of the
+  last epoch tells a change that trains worse from one that is evaluated worse.
 
   Raises:
     UserError: If they are changes to several recipes, or to one without a
       record.
   """
   by_variant = records.read_all(folder)
-  if not by_variant:
-    return ''
   recipes = {
     record['recipe'] for found in by_variant.values() for record in found
   }
@@ -66,9 +64,8 @@ def costs(folder: str) -> str:
     row = name, *_mean(figures[name]), points, _training(by_variant[name])
     rows.append(row)
   points_head = 'points above the recipe, 95% interval'
-  return _markdown(
-    ('change', *_MEAN_HEAD, points_head, 'mean training accuracy, %'), rows
-  )
+  head = 'change', *_MEAN_HEAD, points_head, 'mean training accuracy, %'
+  return _markdown(head, rows) + _common(deviation)
 
 
 def steps(folder: str) -> str:
@@ -90,9 +87,8 @@ def steps(folder: str) -> str:
       gains = [a - b for a, b in zip(mirror, accuracies, strict=True)]
       rows.append((variant + _WITH_MIRROR, *_mean(mirror), _mean_points(gains)))
     before = accuracies
-  return _markdown(
-    ('step', *_MEAN_HEAD, 'points over the line above, 95% interval'), rows
-  )
+  head = 'step', *_MEAN_HEAD, 'points over the line above, 95% interval'
+  return _markdown(head, rows) + _common(deviation)
 
 
 def step_times(folder: str) -> str:
@@ -119,8 +115,6 @@ def profile(folder: str) -> str:
   """Returns the shares of a step's time by kind of operation, in each file."""
   files = sorted(pathlib.Path(folder).glob('*.json'))
   shares = [json.loads(path.read_text())['setup']['profile'] for path in files]
-  if not shares:
-    return ''
   rows = [[f'{share:.0%}' for share in of_file.values()] for of_file in shares]
   return _markdown(list(shares[0]), rows)
 
@@ -306,6 +300,18 @@ def _points(
   points, half_width = statistics.difference(values, reference, deviation)
   interval = '' if half_width is None else f' ± {100 * half_width:.2f}'
   return f'{100 * points:+.2f}{interval}'
+
+
+def _common(deviation: statistics.Deviation | None) -> str:
+  """Returns a line for below a table whose intervals rest on one deviation."""
+  if deviation is None:
+    return ''
+  degrees = deviation.degrees_of_freedom
+  return (
+    f'\nDeviation from run to run, taken for all lines: '
+    f'{100 * deviation.value:.2f} points, with {degrees} '
+    f'{"degree" if degrees == 1 else "degrees"} of freedom.\n'
+  )
 
 
 def _mean_points(differences: Sequence[float]) -> str:
