@@ -166,7 +166,7 @@ def test_counts_of_a_runs_own_params_follow_what_is_changed(parse, tmp_path):
 @pytest.mark.parametrize(
   ('override', 'message'),
   [
-    ('trainer.epochs=30', r'epochs=30, but the last knot .* at epoch 24, of '),
+    ('trainer.epochs=30', r'epochs=30, but the last knot .* at epoch 24; '),
     ('trainer.epochs=6', r'epochs=6, but the last knot .* is at epoch 24'),
     (
       'trainer.best_checkpoint_metric_comp=max',

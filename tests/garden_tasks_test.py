@@ -621,6 +621,27 @@ def test_an_option_that_cannot_work_here_is_named(records, override, message):
     )
 
 
+def test_filters_come_with_the_backbone(records, tmp_path):
+  """A decoder's checkpoint has none."""
+  backbone = {'resnet9': {'first_layer': 'whitening'}}
+  file = tf.train.Checkpoint().save(str(tmp_path / 'decoder'))
+  task = {'model': {'backbone': backbone}, 'init_checkpoint': file}
+  task['init_checkpoint_modules'] = ['decoder']
+  with pytest.raises(UserError, match=r'needs filters.* the backbone is read'):
+    config('resnet9_segmentation', records, override=json.dumps({'task': task}))
+
+
+def test_a_warmup_does_not_replace_the_first_knots(records):
+  name, lines = 'resnet9_segmentation', ['warmup_steps = 5', 'train_steps = 9']
+  trainer = {'optimizer_config': OPTIMIZATION}
+  with pytest.raises(
+    UserError, match="'linear' would replace the first 5 step"
+  ):
+    config(name, records, lines, json.dumps({'trainer': trainer}))
+  trainer = {'optimizer_config': OPTIMIZATION | {'warmup': {'type': None}}}
+  config(name, records, lines, json.dumps({'trainer': trainer}))
+
+
 @pytest.mark.parametrize(
   ('place', 'value', 'message'),
   [

@@ -109,8 +109,8 @@ def test_the_table_of_checkpoints_that_are_gone_is_kept(
     ('momentum = 0.9', 'momentum = 0.5', 'sgd_coupled_decay.momentum=0.9, but'),
     (
       'average_decay = 0.9',
-      'average_decay = 0.0',
-      'at step 1, but its optimizer, which is another one than here, at 0;',
+      'average_decay = 0',
+      'with a moving average .* none',
     ),
   ],
 )
@@ -122,6 +122,66 @@ def test_what_a_run_cannot_become_half_way(
   with pytest.raises(UserError, match=message):
     tiny.run(shapes_dir, tmp_path, [f'resnet9_cifar10.{then}'])
   assert (tmp_path / 'ckpt-1.index').exists()
+
+
+def test_an_optimizer_of_another_shape_is_seen_without_the_config(
+  shapes_dir, tmp_path
+):
+  stop = 'trainer.train_steps=1'
+  average = ['resnet9_cifar10.average_decay = 0.9']
+  tiny.run(shapes_dir, tmp_path, average, stop, 'train')
+  (tmp_path / 'params.yaml').unlink()
+  message = (
+    'at step 1, but its optimizer, which is another one than here, at 0;'
+  )
+  with pytest.raises(UserError, match=message):
+    tiny.run(shapes_dir, tmp_path)
+
+
+@pytest.mark.parametrize(
+  ('binding', 'message'),
+  [
+    ("activation = 'celu'", "norm_activation.activation='relu', but .* 'celu'"),
+    (
+      'pool_before_norm = True',
+      'resnet9.pool_before_norm=False, but here it i',
+    ),
+    (
+      "first_layer = 'whitening'",
+      "first_layer='conv', but here it is 'whiteni",
+    ),
+    ('norm_scale = False', 'resnet9.norm_scale=True, but here it is False'),
+    ('norm_epsilon = 1e-3', 'norm_epsilon=1e-05, but here it is 0.001'),
+    ("pooling = 'avg'", "task.model.pooling='max', but here it is 'avg'"),
+    ('logit_scale = 1.0', 'task.model.logit_scale=0.125, but here it is 1.0'),
+    (
+      'average_decay = 0.9',
+      'without a moving average .* but here there is one',
+    ),
+  ],
+)
+def test_weights_are_not_put_into_another_network(
+  shapes_dir, tmp_path, binding, message
+):
+  """Of most of these TensorFlow would say nothing."""
+  params = tiny.config(shapes_dir)
+  (tmp_path / 'params.yaml').write_text(safe_yaml.dump(params.as_dict()))
+  run_dir.check_same_network(params, str(tmp_path))
+  other = tiny.config(shapes_dir, [f'resnet9_cifar10.{binding}'])
+  with pytest.raises(UserError, match=message):
+    run_dir.check_same_network(other, str(tmp_path))
+
+
+@pytest.mark.parametrize('folder', ['', 'best'])
+def test_a_run_is_evaluated_as_it_was_trained(trained_run, shapes_dir, folder):
+  bindings = ['resnet9_cifar10.channels = [4, 8, 16, 16]']
+  place = trained_run / folder
+  tiny.run(shapes_dir, place, bindings, mode='eval')
+  bindings.append('resnet9_cifar10.pool_before_norm = True')
+  with pytest.raises(
+    UserError, match=f'={place} was trained with task.model.ba'
+  ):
+    tiny.run(shapes_dir, place, bindings, mode='eval')
 
 
 @pytest.mark.parametrize(

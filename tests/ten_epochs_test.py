@@ -48,7 +48,10 @@ def test_the_gin_file_is_the_recipe():
   optimization = params.trainer.optimizer_config
   assert params.trainer.train_steps == 970
   rate = optimization.learning_rate.piecewise_linear
-  assert (rate.epochs, rate.values) == ([0, 2, 8], [0, 1.0, 0.1])
+  assert (rate.epochs, rate.values) == (
+    [0, 2, 8, 10],
+    [0, 1.0, 0.1, 0.1],
+  )
   (group,) = optimization.optimizer.sgd_coupled_decay.lr_groups
   assert group.lr_multiplier * group.weight_decay_multiplier == 1
   assert params.task.model.logit_scale == 1 / 16
@@ -799,7 +802,7 @@ def test_spread_choices_depend_on_epoch_and_step_alone(start):
     (['flat_epochs = -1'], 'flat_epochs=-1 must be at least 0'),
     (
       ['flat_epochs = 2', 'final_learning_rate = 0.1'],
-      r'epochs \[0, 1, 1\] .* less flat_epochs',
+      r'epochs \[0, 1, 1, 3\] .* less flat_epochs',
     ),
     (['flat_epochs = 1'], 'flat_epochs=1 would train at a rate of 0; set res'),
     (['average_interval = 5'], 'average_interval=5 has no effect without res'),
@@ -822,6 +825,14 @@ def test_a_mistake_is_named(shapes_dir, bindings, message):
     tiny.config(shapes_dir, [f'resnet9_cifar10.{line}' for line in bindings])
 
 
+def test_a_tail_is_part_of_the_length(shapes_dir):
+  tail = ['final_learning_rate = 0.1', 'flat_epochs = 1']
+  bindings = [f'resnet9_cifar10.{line}' for line in tail]
+  for epochs in (2, 4):
+    with pytest.raises(UserError, match=f'epochs={epochs}, but .* at epoch 3;'):
+      tiny.config(shapes_dir, bindings, f'trainer.epochs={epochs}')
+
+
 @pytest.mark.parametrize(
   'setting',
   [
@@ -831,7 +842,9 @@ def test_a_mistake_is_named(shapes_dir, bindings, message):
   ],
 )
 def test_a_pattern_that_finds_nothing_is_named(shapes_dir, tmp_path, setting):
-  message = r"'bias\$' finds no variable of the model; there are layer1_bn/beta"
+  message = (
+    r"'bias\$' finds no variable that is trained; correct it or leave it"
+  )
   with pytest.raises(UserError, match=message):
     tiny.run(shapes_dir, tmp_path / 'run', [f'resnet9_cifar10.{setting}'])
   assert not (tmp_path / 'run').exists()

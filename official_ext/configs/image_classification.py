@@ -352,11 +352,14 @@ def resnet9_cifar10(
     average = optimization.MovingAverageConfig(
       average_decay=average_decay, interval=average_interval
     )
+  knots = [(0, 0), (peak_epoch, peak_learning_rate)]
+  if flat_epochs:
+    knots.append((epochs - flat_epochs, final_learning_rate))
+  knots.append((epochs, final_learning_rate))
   learning_rate = optimization.LrConfig(
     type='piecewise_linear',
     piecewise_linear=optimization.PiecewiseLinearLrConfig(
-      epochs=[0, peak_epoch, epochs - flat_epochs],
-      values=[0, peak_learning_rate, final_learning_rate],
+      epochs=[epoch for epoch, _ in knots], values=[rate for _, rate in knots]
     ),
   )
   config = cfg.ExperimentConfig(

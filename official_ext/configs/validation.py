@@ -78,6 +78,7 @@ def check(params: cfg.ExperimentConfig, num_replicas: int) -> None:
     'flat_epochs)',
   )
   _check_length(params.trainer)
+  _check_warmup(params.trainer.optimizer_config)
   _check_names(params.task.model)
   _check_losses(params.task.losses)
   _check_init_checkpoint(params.task.init_checkpoint)
@@ -106,15 +107,18 @@ def check_other_task(params: cfg.ExperimentConfig, num_replicas: int) -> None:
     _check_levels(params.task.model)
     _check_pyramid(params.task)
     _check_norm(params, num_replicas)
-    if backbone.first_layer == 'whitening' and not init_checkpoint:
+    modules = getattr(params.task, 'init_checkpoint_modules', '')
+    begins = init_checkpoint and ('all' in modules or 'backbone' in modules)
+    if backbone.first_layer == 'whitening' and not begins:
       raise UserError(
         "task.model.backbone.resnet9.first_layer='whitening' needs filters, "
         'which resnet9_cifar10 computes from its training images; name a run '
-        'of it as task.init_checkpoint.'
+        'of it as task.init_checkpoint, of which the backbone is read.'
       )
   _check_average(params)
   learning_rate = _look_up(params, 'trainer.optimizer_config.learning_rate')
   _check_knots(learning_rate)
+  _check_warmup(params.trainer.optimizer_config)
   if getattr(learning_rate, 'type', None) == 'piecewise_linear':
     steps = learning_rate.piecewise_linear.steps_per_epoch
     if steps < 1:
@@ -217,9 +221,11 @@ def check_patterns_find(optimizer: Any, names: Sequence[str]) -> None:
   """
   for key, pattern in _patterns(optimizer):
     if not any(re.search(pattern, name) for name in names):
+      there = sorted(names)
+      listed = ', '.join(there[:5]) + (', …' if len(there) > 5 else '')
       raise UserError(
-        f"{_PATTERNS_PLACE}.{key}: '{pattern}' finds no variable of the model; "
-        f'there are {", ".join(sorted(names)[:5])} and others.'
+        f"{_PATTERNS_PLACE}.{key}: '{pattern}' finds no variable that is "
+        f'trained; correct it or leave it out, there are {listed}.'
       )
 
 
@@ -531,12 +537,12 @@ def _check_length(trainer: cfg.TrainerConfig) -> None:
   if learning_rate.type != 'piecewise_linear':
     return
   schedule = learning_rate.piecewise_linear
-  last, rate = schedule.epochs[-1], schedule.values[-1]
-  if trainer.epochs < last or (trainer.epochs > last and not rate):
+  last = schedule.epochs[-1]
+  if trainer.epochs != last:
     raise UserError(
       f'trainer.epochs={trainer.epochs:g}, but the last knot of the learning '
-      f'rate is at epoch {last:g}, of rate {rate:g}; set the length by '
-      'resnet9_cifar10.epochs, which moves it too.'
+      f'rate is at epoch {last:g}; set the length by resnet9_cifar10.epochs, '
+      'which moves it too.'
     )
 
 
@@ -554,6 +560,19 @@ def _check_knots(config: Any, mend: str = '') -> None:
       'trainer.optimizer_config.learning_rate.piecewise_linear has knots at '
       f'epochs {epochs} of rates {values}; the epochs must rise, one a rate'
       f'{mend}.'
+    )
+
+
+def _check_warmup(optimizer_config: Any) -> None:
+  """Raises where Garden's warm-up would take the place of the first knots."""
+  kind = _look_up(optimizer_config, 'warmup.type')
+  steps = _look_up(optimizer_config, f'warmup.{kind}.warmup_steps')
+  schedule = _look_up(optimizer_config, 'learning_rate.type')
+  if steps and schedule == 'piecewise_linear':
+    raise UserError(
+      f"trainer.optimizer_config.warmup.type='{kind}' would replace the first "
+      f'{steps} steps of the piecewise linear rate, whose knots can rise '
+      'themselves; set it to null.'
     )
 
 

@@ -13,7 +13,8 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import gin
 from official.core import config_definitions as cfg
@@ -33,6 +34,14 @@ _FIXED = (
 )
 # Those of an optimizer's numbers that Keras keeps in variables.
 _IN_CHECKPOINT = ('momentum', 'beta_1', 'beta_2', 'rho', 'decay')
+
+# What the same weights would mean something else with.
+_NETWORK = (
+  *(f'task.model.{key}' for key in recorded_config.NETWORK),
+  'task.model.pooling',
+  'task.model.logit_scale',
+)
+_AVERAGE = 'trainer.optimizer_config.ema'
 
 
 @contextlib.contextmanager
@@ -179,6 +188,37 @@ def describe_run(
   fresh.rmdir()
 
 
+def check_same_network(params: cfg.ExperimentConfig, model_dir: str) -> None:
+  """Raises where the weights of a run would be those of another network.
+
+  TensorFlow puts them in wherever their shapes fit. Of two networks of the same
+  weights the settings that tell them apart are compared, and whether there is a
+  moving average, which is what is evaluated.
+
+  Args:
+    params: What is asked for.
+    model_dir: The run's folder, or its best one, with what was asked for.
+
+  Raises:
+    UserError: At the first value that differs.
+  """
+  folder, now = pathlib.Path(model_dir).resolve(), params.as_dict()
+  own = recorded_config.read(folder)
+  # `best` lies in a run's folder.
+  before = own or recorded_config.read(folder.parent)
+  for place in _NETWORK:
+    _check_same_value(before, now, place, model_dir)
+  average = recorded_config.look_up(own, _AVERAGE)
+  averages = recorded_config.look_up(now, _AVERAGE)
+  if average is not recorded_config.MISSING and bool(average) != bool(averages):
+    had, has = ('with', 'none') if average else ('without', 'one')
+    raise UserError(
+      f'--model_dir={model_dir} was trained {had} a moving average '
+      f'({_AVERAGE}), but here there is {has}; use the same, or name another '
+      'folder.'
+    )
+
+
 def check_same(params: cfg.ExperimentConfig, model_dir: str) -> None:
   """Raises where a run that is gone on with is asked for something else.
 
@@ -196,15 +236,22 @@ def check_same(params: cfg.ExperimentConfig, model_dir: str) -> None:
   now = params.as_dict()
   optimizer = f'{_OPTIMIZER}.{recorded_config.look_up(now, _OPTIMIZER)["type"]}'
   for place in (*_FIXED, *(f'{optimizer}.{name}' for name in _IN_CHECKPOINT)):
-    theirs, ours = (
-      recorded_config.look_up(config, place) for config in (before, now)
+    _check_same_value(before, now, place, model_dir)
+
+
+def _check_same_value(
+  before: Mapping[str, Any], now: Mapping[str, Any], place: str, model_dir: str
+) -> None:
+  """Raises where both configs have a value there, and not the same."""
+  theirs, ours = (
+    recorded_config.look_up(config, place) for config in (before, now)
+  )
+  known = recorded_config.MISSING not in (theirs, ours)
+  if known and None not in (theirs, ours) and theirs != ours:
+    raise UserError(
+      f'--model_dir={model_dir} was trained with {place}={theirs!r}, but '
+      f'here it is {ours!r}; use the same, or name another folder.'
     )
-    known = theirs is not recorded_config.MISSING and None not in (theirs, ours)
-    if known and theirs != ours:
-      raise UserError(
-        f'--model_dir={model_dir} was trained with {place}={theirs!r}, but '
-        f'here it is {ours!r}; use the same, or name another folder.'
-      )
 
 
 def resume_command(model_dir: str) -> str:

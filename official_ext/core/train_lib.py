@@ -119,6 +119,8 @@ def _run_in(
           [sgd.plain_name(v) for v in trainer.model.trainable_variables],
         )
       step = checkpoints.restore(trainer.checkpoint, model_dir, repair=trains)
+      if step:
+        run_dir.check_same_network(params, model_dir)
       if trains and step:
         _check_goes_on(params, trainer, step, model_dir)
       if trains and not step:
@@ -405,8 +407,12 @@ def _say_result(
     return
   last = rows[-1]
   if last.get('test_accuracy') is not None:
+    mirror = last.get('test_accuracy_mirror')
+    both = (
+      f', {mirror:.2%} with the mirror image,' if mirror is not None else ''
+    )
     print(
-      f'Test accuracy {last["test_accuracy"]:.2%} after '
+      f'Test accuracy {last["test_accuracy"]:.2%}{both} after '
       f'{last["total_train_seconds"]:.1f} s of training.'
     )
   best = os.path.join(model_dir, best_subdir)

@@ -15,14 +15,6 @@ from official_ext.core import recorded_config
 from official_ext.core.errors import UserError
 from official_ext.core.recorded_config import MISSING, look_up
 
-# Settings that change what the same weights compute, by their place in a model.
-_SETTINGS = (
-  'backbone.resnet9.first_layer',
-  'backbone.resnet9.pool_before_norm',
-  'backbone.resnet9.norm_scale',
-  'norm_activation.activation',
-  'norm_activation.norm_epsilon',
-)
 _CHECKPOINT_GRAPH = '_CHECKPOINTABLE_OBJECT_GRAPH'
 
 
@@ -101,7 +93,7 @@ def _check_settings(
   place: str, trained: Mapping[str, Any], task: cfg.TaskConfig
 ) -> None:
   model = task.model.as_dict()
-  for key in _SETTINGS:
+  for key in recorded_config.NETWORK:
     theirs, ours = look_up(trained, f'model.{key}'), look_up(model, key)
     if MISSING not in (theirs, ours) and theirs != ours:
       raise UserError(
