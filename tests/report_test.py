@@ -248,6 +248,16 @@ def test_formulas_in_names_are_drawn_as_they_are():
   assert decode(figures.confusion(np.eye(3, dtype=int), names)).size
 
 
+def test_the_accuracy_with_the_mirror_image_has_a_column(gathered):
+  """Rows of before it was asked for have none."""
+  first, *others = gathered['rows']
+  rows = [first, *(row | {'test_accuracy_mirror': 0.12345} for row in others)]
+  for changed, count in (({}, 0), ({'rows': rows}, len(others))):
+    text = page.render(gathered | changed)
+    assert text.count('<th>with the mirror image') == (count > 0)
+    assert text.count('<td>0.1235') == count
+
+
 def test_a_run_without_epochs_and_without_mistakes_has_a_page(gathered):
   changed = {'rows': [], 'curves': None, 'mistakes': []}
   text = page.render(gathered | changed)

@@ -518,10 +518,14 @@ def whole_run(shapes_dir, tmp_path_factory):
 
 
 def test_a_stopped_run_with_all_options_goes_on_as_if_it_had_not(
-  whole_run, shapes_dir, tmp_path
+  whole_run, shapes_dir, tmp_path, capsys
 ):
   tiny.run(shapes_dir, tmp_path, RECIPE, override='trainer.train_steps=4')
   tiny.run(shapes_dir, tmp_path, RECIPE)
+  row = epoch_table.read(whole_run / epoch_table.FILE_NAME)[-1]
+  both = (row['test_accuracy'], row['test_accuracy_mirror'])
+  told = '{:.2%}, {:.2%} with the mirror image, after '.format(*both)
+  assert f'Test accuracy {told}' in capsys.readouterr().out
   whole, parts = (
     tf.train.load_checkpoint(str(folder)) for folder in (whole_run, tmp_path)
   )
