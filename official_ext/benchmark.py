@@ -24,7 +24,7 @@ from typing import Any
 from absl import flags
 from official.common import flags as tfm_flags
 
-from official_ext.core import cli
+from official_ext.core import cli, stopping
 from official_ext.core.errors import UserError
 
 FLAGS = flags.FLAGS
@@ -63,7 +63,8 @@ def define_flags() -> None:
 
 def main(changes: Sequence[str]) -> None:
   """Reads the configuration, measures, and prints and writes the figures."""
-  signal.signal(signal.SIGTERM, _stop)
+  for number in stopping.signals():
+    signal.signal(number, _stop)
   for name in ('mode', 'model_dir'):
     if FLAGS[name].present:
       raise UserError(

@@ -20,7 +20,7 @@ from typing import Any
 
 from absl import flags
 
-from official_ext.core import cli
+from official_ext.core import cli, stopping
 from official_ext.core.errors import UserError
 
 FLAGS = flags.FLAGS
@@ -49,7 +49,7 @@ def define_flags() -> None:
 
 def main() -> None:
   """Reads and checks all that is asked for, then writes it."""
-  for number in (signal.SIGINT, signal.SIGTERM):
+  for number in stopping.signals():
     signal.signal(number, _stop)
   if bool(FLAGS.archive) == bool(FLAGS.folder):
     raise UserError('give either --archive or --folder; see --help.')

@@ -15,6 +15,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from official_ext import prepare_data
+from official_ext.core import stopping
 from official_ext.core.errors import UserError
 from official_ext.datasets import cifar10_archive, image_folder
 
@@ -26,7 +27,7 @@ VERSION = tfds.builder_cls('cifar10').VERSION  # of the installed TFDS
 @pytest.fixture
 def run(monkeypatch):
   """Runs the command in this process, whose flags stay as they are."""
-  handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+  handlers = {n: signal.getsignal(n) for n in stopping.signals()}
 
   def run(**flags):
     values = dict.fromkeys(('archive', 'folder', 'name', 'data_dir')) | flags

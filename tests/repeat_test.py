@@ -16,7 +16,7 @@ import tiny
 
 from official_ext import repeat
 from official_ext import tables as command
-from official_ext.core import devices
+from official_ext.core import devices, stopping
 from official_ext.core.errors import RunError, Stopped, UserError
 from official_ext.studies import (
   plot,
@@ -195,7 +195,9 @@ def test_a_signal_before_the_training_listens_is_a_stop(fake_training):
   assert stop.value.status == 128 + signal.SIGTERM
 
 
-def test_a_terminal_that_closes_is_a_stop(fake_training):
+def test_a_terminal_that_closes_is_a_stop(fake_training, monkeypatch):
+  # Also where these tests run after `nohup`, which has the signal ignored.
+  monkeypatch.setattr(stopping, 'signals', lambda: [signal.SIGHUP])
   study, (run, _) = fake_training('kill -HUP $PPID\nsleep 9')
   with pytest.raises(Stopped, match='Stopped in a-seed0; the same') as stop:
     runs.train(study, run)

@@ -153,6 +153,7 @@ def test_an_optimizer_of_another_shape_is_seen_without_the_config(
     ('norm_scale = False', 'resnet9.norm_scale=True, but here it is False'),
     ('norm_epsilon = 1e-3', 'norm_epsilon=1e-05, but here it is 0.001'),
     ("pooling = 'avg'", "task.model.pooling='max', but here it is 'avg'"),
+    ('mean_rgb = (1.0, 2.0, 3.0)', r'mean_rgb=\[125.3.*, but here it is \[1.0'),
     ('logit_scale = 1.0', 'task.model.logit_scale=0.125, but here it is 1.0'),
     (
       'average_decay = 0.9',
@@ -172,12 +173,17 @@ def test_weights_are_not_put_into_another_network(
     run_dir.check_same_network(other, str(tmp_path))
 
 
-@pytest.mark.parametrize('folder', ['', 'best'])
-def test_a_run_is_evaluated_as_it_was_trained(trained_run, shapes_dir, folder):
+@pytest.mark.parametrize(
+  ('folder', 'other'),
+  [('', 'pool_before_norm = True'), ('best', "first_layer = 'whitening'")],
+)
+def test_a_run_is_evaluated_as_it_was_trained(
+  trained_run, shapes_dir, folder, other
+):
   bindings = ['resnet9_cifar10.channels = [4, 8, 16, 16]']
   place = trained_run / folder
   tiny.run(shapes_dir, place, bindings, mode='eval')
-  bindings.append('resnet9_cifar10.pool_before_norm = True')
+  bindings.append(f'resnet9_cifar10.{other}')
   with pytest.raises(
     UserError, match=f'={place} was trained with task.model.ba'
   ):

@@ -541,8 +541,8 @@ def _check_length(trainer: cfg.TrainerConfig) -> None:
   if trainer.epochs != last:
     raise UserError(
       f'trainer.epochs={trainer.epochs:g}, but the last knot of the learning '
-      f'rate is at epoch {last:g}; set the length by resnet9_cifar10.epochs, '
-      'which moves it too.'
+      f'rate is at epoch {last:g}; set both alike, as resnet9_cifar10.epochs '
+      'does.'
     )
 
 

@@ -111,6 +111,11 @@ def best_exporter(
   )
 
 
+def are_in(folder: str) -> bool:
+  """Whether there is a checkpoint, good or not."""
+  return bool(_newest_first(folder))
+
+
 def is_best(folder: str) -> bool:
   """Whether it is a folder in which Garden's exporter keeps the best."""
   return (pathlib.Path(folder) / _BEST_RECORD).exists()

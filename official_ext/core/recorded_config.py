@@ -10,7 +10,8 @@ from official_ext.core import safe_yaml
 
 MISSING = object()
 
-# Settings that change what the same weights compute, by their place in a model.
+# Settings of a backbone with which the same weights compute something else, by
+# their place in a model.
 NETWORK = (
   'backbone.resnet9.first_layer',
   'backbone.resnet9.pool_before_norm',

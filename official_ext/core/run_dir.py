@@ -19,7 +19,12 @@ from typing import Any
 import gin
 from official.core import config_definitions as cfg
 
-from official_ext.core import machine, recorded_config, safe_yaml
+from official_ext.core import (
+  checkpoints,
+  machine,
+  recorded_config,
+  safe_yaml,
+)
 from official_ext.core.errors import UserError
 
 _LOCK_FILE = '.lock'
@@ -35,11 +40,17 @@ _FIXED = (
 # Those of an optimizer's numbers that Keras keeps in variables.
 _IN_CHECKPOINT = ('momentum', 'beta_1', 'beta_2', 'rho', 'decay')
 
-# What the same weights would mean something else with.
+# Settings with which the same weights compute something else, as far as this
+# package has such.
 _NETWORK = (
   *(f'task.model.{key}' for key in recorded_config.NETWORK),
   'task.model.pooling',
   'task.model.logit_scale',
+  *(
+    f'task.{part}.{key}'
+    for part in ('train_data', 'normalization')
+    for key in ('mean_rgb', 'stddev_rgb')
+  ),
 )
 _AVERAGE = 'trainer.optimizer_config.ema'
 
@@ -191,9 +202,9 @@ def describe_run(
 def check_same_network(params: cfg.ExperimentConfig, model_dir: str) -> None:
   """Raises where the weights of a run would be those of another network.
 
-  TensorFlow puts them in wherever their shapes fit. Of two networks of the same
-  weights the settings that tell them apart are compared, and whether there is a
-  moving average, which is what is evaluated.
+  TensorFlow restores them wherever their shapes fit. Compared are the settings
+  of ResNet9, of its classifier and of the input's normalisation, and whether
+  there is a moving average, which is what is evaluated.
 
   Args:
     params: What is asked for.
@@ -202,10 +213,10 @@ def check_same_network(params: cfg.ExperimentConfig, model_dir: str) -> None:
   Raises:
     UserError: At the first value that differs.
   """
-  folder, now = pathlib.Path(model_dir).resolve(), params.as_dict()
-  own = recorded_config.read(folder)
-  # `best` lies in a run's folder.
-  before = own or recorded_config.read(folder.parent)
+  folder, now = pathlib.Path(model_dir), params.as_dict()
+  own = before = recorded_config.read(folder)
+  if checkpoints.is_best(model_dir):
+    before = recorded_config.read(folder.resolve().parent)
   for place in _NETWORK:
     _check_same_value(before, now, place, model_dir)
   average = recorded_config.look_up(own, _AVERAGE)
@@ -244,7 +255,7 @@ def _check_same_value(
 ) -> None:
   """Raises where both configs have a value there, and not the same."""
   theirs, ours = (
-    recorded_config.look_up(config, place) for config in (before, now)
+    _plain(recorded_config.look_up(config, place)) for config in (before, now)
   )
   known = recorded_config.MISSING not in (theirs, ours)
   if known and None not in (theirs, ours) and theirs != ours:
@@ -252,6 +263,11 @@ def _check_same_value(
       f'--model_dir={model_dir} was trained with {place}={theirs!r}, but '
       f'here it is {ours!r}; use the same, or name another folder.'
     )
+
+
+def _plain(value: Any) -> Any:
+  """Returns lists for tuples, which a file does not tell apart."""
+  return list(value) if isinstance(value, tuple) else value
 
 
 def resume_command(model_dir: str) -> str:

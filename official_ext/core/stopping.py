@@ -60,7 +60,7 @@ class StopRequest:
 
   @contextlib.contextmanager
   def on_signals(self) -> Iterator[None]:
-    """Takes `signals` as requests; a second one ends the process.
+    """Takes `signals` as requests; a second one but SIGHUP ends the process.
 
     A thread of its own hears them: in the main one Python runs no handler
     before the step that TensorFlow is at is done.

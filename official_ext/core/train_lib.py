@@ -110,6 +110,8 @@ def _run_in(
         stack.enter_context(run_dir.held(model_dir))
       if cluster.several:
         _take_from_chief(model_dir, strategy, cluster)
+      if checkpoints.are_in(model_dir) or not trains:
+        run_dir.check_same_network(params, model_dir)
       trainer = _build_trainer(
         params, mode, model_dir, strategy, progress, stop
       )
@@ -119,8 +121,6 @@ def _run_in(
           [sgd.plain_name(v) for v in trainer.model.trainable_variables],
         )
       step = checkpoints.restore(trainer.checkpoint, model_dir, repair=trains)
-      if step:
-        run_dir.check_same_network(params, model_dir)
       if trains and step:
         _check_goes_on(params, trainer, step, model_dir)
       if trains and not step:
