@@ -107,9 +107,8 @@ def check_other_task(params: cfg.ExperimentConfig, num_replicas: int) -> None:
     _check_levels(params.task.model)
     _check_pyramid(params.task)
     _check_norm(params, num_replicas)
-    modules = getattr(params.task, 'init_checkpoint_modules', '')
-    begins = init_checkpoint and ('all' in modules or 'backbone' in modules)
-    if backbone.first_layer == 'whitening' and not begins:
+    reads_backbone = begins_with_backbone(params.task)
+    if backbone.first_layer == 'whitening' and not reads_backbone:
       raise UserError(
         "task.model.backbone.resnet9.first_layer='whitening' needs filters, "
         'which resnet9_cifar10 computes from its training images; name a run '
@@ -130,6 +129,14 @@ def check_other_task(params: cfg.ExperimentConfig, num_replicas: int) -> None:
   optimizer = getattr(params.trainer.optimizer_config, 'optimizer', None)
   if optimizer:
     _check_patterns(optimizer)
+
+
+def begins_with_backbone(task: cfg.TaskConfig) -> bool:
+  """Whether a task begins with a checkpoint's backbone, or all of its model."""
+  if not getattr(task, 'init_checkpoint', None):
+    return False
+  modules = getattr(task, 'init_checkpoint_modules', None) or ()
+  return 'all' in modules or 'backbone' in modules
 
 
 def averages_inside_loss_scale(params: cfg.ExperimentConfig) -> bool:

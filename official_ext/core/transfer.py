@@ -11,6 +11,7 @@ from official.core import config_definitions as cfg
 from official.vision.ops import preprocess_ops
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
+from official_ext.configs import validation
 from official_ext.core import recorded_config
 from official_ext.core.errors import UserError
 from official_ext.core.recorded_config import MISSING, look_up
@@ -34,12 +35,9 @@ def check(task: cfg.TaskConfig, model: tf_keras.Model) -> None:
   Raises:
     UserError: At the first setting, or else weight, that does not fit.
   """
-  path = getattr(task, 'init_checkpoint', None)
-  if not path:
+  if not validation.begins_with_backbone(task):
     return
-  modules = task.init_checkpoint_modules
-  if 'all' not in modules and 'backbone' not in modules:
-    return
+  path = task.init_checkpoint
   place = f"task.init_checkpoint='{path}'"
   file = tf.train.latest_checkpoint(path) if tf.io.gfile.isdir(path) else path
   folder = pathlib.Path(os.path.abspath(file)).parent
