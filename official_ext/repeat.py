@@ -8,11 +8,14 @@ Usage::
     --records_dir records/mine gin/causes/he_uniform.gin my_change.gin
 
 Without further files the recipe itself is trained; with some, each is one
-change that goes on top of it. Runs follow one another, each in a folder of its
-own, and can be stopped and started again: what is finished is kept, what is not
-is gone on with. One that fails does not keep the others from being trained. A
-finished run leaves a small record, RECIPE-seedN.json; a table of all records
-ends the output.
+change that goes on top of it. A change is named after its file, the recipe
+after the last --gin_file; a binding belongs to all runs, so a change needs a
+file.
+Runs follow one another, each in a folder of its own, and can be stopped and
+started again: what is finished is kept, what is not is gone on with. One that
+fails does not keep the others from being trained. A finished run leaves a small
+record, NAME-seedN.json; a table of all records ends the output. A name stands
+for the same settings throughout a folder of records.
 
 Flags:
 
@@ -50,7 +53,7 @@ def main(changes: list[str]) -> None:
     raise UserError('give --gin_file, --seeds and --records_dir; see --help.')
   # TensorFlow is imported here, so that --help and a wrong flag answer at once.
   from official_ext.core import streams
-  from official_ext.studies import records, runs, tables
+  from official_ext.studies import records, run_tables, runs
 
   streams.outlive_readers()
   study = runs.Study(
@@ -59,7 +62,7 @@ def main(changes: list[str]) -> None:
   planned = runs.plan(study, changes, FLAGS.seeds)
   runs.check(study, planned)
   failed = runs.train_all(study, planned)
-  print(tables.summary(records.read_all(FLAGS.records_dir)))
+  print(run_tables.summary(records.read_all(FLAGS.records_dir)))
   if failed:
     raise RunError(
       f'{", ".join(failed)} failed, as it says above; the same command tries '

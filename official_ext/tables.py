@@ -6,8 +6,9 @@ Usage, in the checkout::
   python -m official_ext.tables --check
 
 A table stands between `<!-- table: KIND FOLDER -->`, the folder being one of
-records, and `<!-- end table -->`; the kinds are those of `studies.tables`. With
---check nothing is written, and the exit status is 1 if anything would change.
+records, and `<!-- end table -->`; the kinds are those of `studies.readme`. With
+--check nothing is written, and the exit status is 1 if a figure would change.
+Without it the plot is drawn anew in any case.
 """
 
 import pathlib
@@ -45,12 +46,15 @@ def main() -> int:
   if plot.read(_PLOT) != curves:
     stale.append(str(_PLOT))
   for name in stale:
-    print(f'{name} does not agree with the records.', file=sys.stderr)
+    what = 'does not agree with' if FLAGS.check else 'is written anew from'
+    print(f'{name} {what} the records.', file=sys.stderr)
   if FLAGS.check:
     return 1 if stale else 0
   path.write_text(new)
-  if str(_PLOT) in stale:
-    plot.draw(curves, _PLOT) if curves else _PLOT.unlink()
+  if curves:
+    plot.draw(curves, _PLOT)
+  else:
+    _PLOT.unlink(missing_ok=True)
   return 0
 
 

@@ -43,6 +43,25 @@ CHANGES['earlier_port'] = (
 )
 
 
+# What they change, in the recipe. Its own file leaves some of it to the
+# experiment, so records do not hold it.
+RECIPE = {
+  'runtime.mixed_precision_dtype': None,  # What the machine has.
+  'task.model.kernel_initializer': 'torch_uniform',
+  'task.model.logit_scale': 0.125,
+  'task.model.norm_activation.norm_epsilon': 1e-5,
+  'task.model.norm_activation.norm_momentum': 0.9,
+  'task.model.pooling': 'max',
+  'task.train_data.crop_padding_mode': 'reflect',
+  f'{_BACKBONE}kernel_initializer': 'torch_uniform',
+  f'{_CUTOUT}before_normalization': False,
+  f'{_CUTOUT}inside': True,
+  f'{_SGD}exclude_from_weight_decay': [],
+  f'{_SGD}nesterov': True,
+  f'{_SGD}weight_decay': 5e-4,
+}
+
+
 def _config(*files):
   gin_config.parse(['gin/resnet9_v100.gin', *files], [])
   return _flat(exp_factory.get_exp_config('resnet9_cifar10').as_dict())
@@ -56,6 +75,13 @@ def _flat(tree, place=''):
     for name, inner in tree.items()
     for key, value in _flat(inner, f'{place}{name}.').items()
   }
+
+
+def test_the_recipe_is_as_it_was_for_the_records():
+  config = _config()
+  keys = {key for change in CHANGES.values() for key in change}
+  assert keys == set(RECIPE)
+  assert {key: config[key] for key in keys} == RECIPE
 
 
 def test_every_file_has_its_change():

@@ -1,4 +1,4 @@
-"""Repeated runs: their records, and what is made of them."""
+"""Repeated runs, and their records."""
 
 import json
 import os
@@ -11,21 +11,14 @@ import time
 import types
 
 import commands
+import example_records
 import pytest
 import tiny
 
 from official_ext import repeat
-from official_ext import tables as command
 from official_ext.core import devices, stopping
 from official_ext.core.errors import RunError, Stopped, UserError
-from official_ext.studies import (
-  plot,
-  readme,
-  records,
-  runs,
-  statistics,
-  tables,
-)
+from official_ext.studies import records, runs, settings
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -172,7 +165,7 @@ def test_a_run_that_fails_does_not_keep_the_others_from_training(
 ):
   """The first ends with status 1."""
   study, planned = fake_training('case "$*" in *seed=0*) exit 1;; esac')
-  record = record_of('a', 1, 0.5)
+  record = example_records.record_of('a', 1, 0.5)
   monkeypatch.setattr(records, 'make', lambda *_: record)
   planned[0].record.parent.mkdir()
   monkeypatch.setattr(runs, 'check', lambda *_: None)
@@ -219,7 +212,7 @@ def test_a_signal_too_late_for_a_run_stops_before_the_next(
   """The training is told to stop in its last epoch, and ends as ever."""
   script = 'trap : TERM\nkill -TERM $PPID\nsleep 0.1'
   study, planned = fake_training(script)
-  record = record_of('a', 0, 0.5)
+  record = example_records.record_of('a', 0, 0.5)
   monkeypatch.setattr(records, 'make', lambda *_: record)
   planned[0].record.parent.mkdir()
   with pytest.raises(Stopped, match='Stopped after a-seed0; the same') as stop:
@@ -250,7 +243,9 @@ def test_a_name_stands_for_one_training(tmp_path, monkeypatch, place):
   text = 'resnet9_cifar10.epochs = 30\nresnet9_cifar10.seed = 4'
   if place == 'record':
     run.record.parent.mkdir(parents=True)
-    records.write(run.record, record_of('recipe', 4, 0.5) | {'gin': text})
+    records.write(
+      run.record, example_records.record_of('recipe', 4, 0.5) | {'gin': text}
+    )
   else:
     run.model_dir.mkdir(parents=True)
     comment = '# Parameters for resnet9_cifar10:\n'
@@ -267,13 +262,64 @@ def test_a_name_stands_for_one_training(tmp_path, monkeypatch, place):
     runs.check(study, [run])
 
 
+def test_a_variant_has_the_same_settings_with_every_seed(
+  tmp_path, monkeypatch, cpu
+):
+  """Else two trainings would be averaged."""
+  cpu('flags: avx2')
+  monkeypatch.chdir(tmp_path)
+  pathlib.Path('recipe.gin').write_text('resnet9_cifar10.epochs = 30\n')
+  pathlib.Path('change.gin').write_text('resnet9_cifar10.flip = False\n')
+  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs')
+  text = 'resnet9_cifar10.epochs = 30\nresnet9_cifar10.seed = '
+  changed = 'resnet9_cifar10.epochs = 30\nresnet9_cifar10.flip = False\n'
+  (run,) = runs.plan(study, [], ['4'])
+  (change,) = runs.plan(study, ['change.gin'], ['4'])
+  folder = run.record.parent
+  folder.mkdir(parents=True)
+  record = example_records.record_of
+  for other in (
+    record('recipe', 0, 0.5, f'{text}0'),
+    record('change', 0, 0.5, f'{changed}resnet9_cifar10.seed = 0'),
+  ):
+    records.write(folder / f'{other["variant"]}-seed0.json', other)
+  runs.check(study, [run, change])
+  pathlib.Path('change.gin').write_text('resnet9_cifar10.momentum = 0.8\n')
+  message = r'change-seed0\.json is of a training .*momentum = 0\.8. is asked'
+  with pytest.raises(UserError, match=message):
+    runs.check(study, [change])
+  pathlib.Path('recipe.gin').write_text('resnet9_cifar10.epochs = 31\n')
+  message = r'recipe-seed0\.json is of a training .*epochs = 31. is asked for'
+  for asked in (run, *runs.plan(study, ['another.gin'], ['4'])):
+    pathlib.Path('another.gin').write_text('')
+    with pytest.raises(UserError, match=message):
+      runs.check(study, [asked])
+  other = record('change', 1, 0.5, 'resnet9_cifar10.epochs = 30')
+  records.write(folder / 'change-seed1.json', other)
+  message = r'change-seed1\.json is of a training .*flip = False. is asked for'
+  with pytest.raises(UserError, match=message):
+    records.read_all(str(folder))
+
+
+def test_what_a_change_sets_is_read_from_its_settings():
+  groups = "lr_groups = \\\n    [{'pattern': 'a',\n      'lr_multiplier': 2.0}]"
+  base = 'resnet9_cifar10.epochs = 6\nresnet9_cifar10.seed = 0'
+  text = f'a.b = 1\nresnet9_cifar10.epochs = 6\nresnet9_cifar10.{groups}\n'
+  text += 'resnet9_cifar10.seed = 1\nresnet9_cifar10.weight_decay = 5e-05'
+  assert settings.brought(text, base) == [
+    'a.b = 1',
+    "lr_groups = [{'pattern': 'a', 'lr_multiplier': 2.0}]",
+    'weight_decay = 5e-05',
+  ]
+  assert settings.brought(base, text) == []
+
+
 def test_groups_in_another_order_are_other_settings(tmp_path):
   """The first that finds a variable counts."""
   groups = ["    {'pattern': 'a'},", "    {'pattern': 'b'},"]
-  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs')
   with pytest.raises(UserError, match='the same lines in another order; give'):
-    runs._check_same(
-      '\n'.join(groups), '\n'.join(reversed(groups)), tmp_path, study
+    settings.check_same(
+      '\n'.join(groups), '\n'.join(reversed(groups)), tmp_path, 'give up'
     )
 
 
@@ -292,7 +338,7 @@ def test_records_of_one_precision_are_compared(tmp_path, monkeypatch, cpu):
   study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs')
   (run,) = runs.plan(study, [], ['4'])
   run.record.parent.mkdir(parents=True)
-  there = record_of('recipe', 0, 0.5)
+  there = example_records.record_of('recipe', 0, 0.5)
   records.write(run.record.with_name('recipe-seed0.json'), there)
   cpu('flags: avx2')
   runs.check(study, [run])
@@ -304,12 +350,13 @@ def test_records_of_one_precision_are_compared(tmp_path, monkeypatch, cpu):
   )
   (changed,) = runs.plan(study, ['in_bfloat16.gin'], ['4'])
   runs.check(study, [changed])
-  other = record_of('recipe', 1, 0.5)
+  other = example_records.record_of('recipe', 1, 0.5)
   other['runtime'] = {'mixed_precision_dtype': 'bfloat16'}
   asked = other | {'gin': "resnet9_cifar10.precision = 'bfloat16'"}
+  asked['variant'] = 'in_bfloat16'
   place = run.record.with_name('recipe-seed1.json')
   records.write(place, asked)
-  assert len(records.read_all('records/tiny')['recipe']) == 2
+  assert set(records.read_all('records/tiny')) == {'recipe', 'in_bfloat16'}
   records.write(place, other)
   with pytest.raises(
     UserError, match=r"seed1\.json: precision='auto' was bfloa"
@@ -373,19 +420,25 @@ def test_a_record_names_all_that_has_trained_it(tmp_path):
   versions = [{'commit': name} for name in ('a', 'b', 'c')]
   for name, content in zip(('.1', '.2', ''), versions, strict=True):
     (tmp_path / f'versions{name}.json').write_text(json.dumps(content))
+  versions_file = tmp_path / 'versions.json'
   record = records.make(tmp_path, 'recipe', 'recipe')
   assert record['versions'] == versions[2]
   assert record['earlier_versions'] == versions[:2]
   (tmp_path / 'params.1.yaml').write_text(params.replace('t32', 't16'))
   with pytest.raises(UserError, match='has begun in float16, and would go on'):
     records.make(tmp_path, 'recipe', 'recipe')
+  (tmp_path / 'params.1.yaml').write_text(params)
+  for broken in (lambda: versions_file.write_text('{'), versions_file.unlink):
+    broken()
+    with pytest.raises(UserError, match='no longer says how it was trained'):
+      records.make(tmp_path, 'recipe', 'recipe')
 
 
 def test_a_checkpoint_to_begin_with_is_in_a_record_without_its_place():
   """Yet it is told from another."""
 
   def of(place):
-    return records.settings(
+    return settings.of(
       "resnet9_cifar10.data_dir = '/home/me'\n"
       f'resnet9_cifar10.init_checkpoint = {place}\n'
       'resnet9_cifar10.seed = 1\n'
@@ -410,252 +463,23 @@ def test_runs_go_seed_by_seed(tmp_path):
   assert [run.variant for run in runs.plan(study, [], ['1', '1'])] == ['a']
 
 
-def test_a_summary_by_hand():
-  """0.2 and 0.4 are 0.1 from their mean; t of one degree is 12.7062."""
-  result = statistics.summarize([0.2, 0.4])
-  assert (result.runs, result.best) == (2, 0.4)
-  assert result.mean == pytest.approx(0.3)
-  assert result.deviation == pytest.approx(0.02**0.5)
-  assert result.half_width == pytest.approx(12.7062047 * 0.1, rel=1e-7)
-  assert statistics.summarize([0.5]) == statistics.Summary(
-    1, 0.5, None, None, 0.5
-  )
-
-
-def test_a_deviation_of_several_groups_by_hand():
-  """Squares: 0.02 of three with one mean, 0.005 of two with another."""
-  deviation = statistics.pooled_deviation([[0.1, 0.2, 0.3], [0.7], [0.4, 0.5]])
-  assert deviation.value == pytest.approx((0.025 / 3) ** 0.5)
-  assert deviation.degrees_of_freedom == 3
-  assert statistics.pooled_deviation([[0.1], [0.5]]) is None
-
-
-def test_a_difference_by_hand():
-  """Deviation 0.1 of three; t of two degrees is 4.302653."""
-  above, half_width = statistics.difference(
-    [0.5], [0.1, 0.2, 0.3], statistics.Deviation(0.1, 2)
-  )
-  assert above == pytest.approx(0.3)
-  assert statistics.difference([0.5], [0.25], None) == (0.25, None)
-  assert half_width == pytest.approx(4.30265273 * 0.1 * (1 + 1 / 3) ** 0.5)
-
-
-def record_of(name, seed, accuracy, **more):
-  row = {'epoch': 1.0, 'train_accuracy': 0.99, 'test_accuracy': accuracy}
-  return {
-    'variant': name,
-    'recipe': 'recipe',
-    'seed': seed,
-    'gin': '',
-    'runtime': {'mixed_precision_dtype': 'float32'},
-    'test_accuracy': accuracy,
-    'train_seconds': 1000.0 + seed,
-    'epochs': [row | more],
-  }
-
-
-@pytest.fixture
-def folder(tmp_path):
-  """Records of two variants."""
-  for name, seed, accuracy in (
-    ('recipe', 0, 0.90),
-    ('recipe', 1, 0.92),
-    ('worse', 0, 0.81),
-  ):
-    record = record_of(name, seed, accuracy)
-    record['epochs'].insert(0, {'train_accuracy': 0.5, 'test_accuracy': 0.5})
-    records.write(tmp_path / f'{name}-seed{seed}.json', record)
-  return tmp_path
-
-
-def test_tables_by_hand(folder):
-  assert tables.runs(str(folder)) == (
-    '| recipe | runs | mean, % | deviation | 95% interval | best, % | seconds |'
-    '\n| --- | --- | --- | --- | --- | --- | --- |\n'
-    '| recipe | 2 | 91.00 | 1.41 | 78.29 to 103.71 | 92.00 | 1,000 to 1,001 '
-    '|\n'
-    '| worse | 1 | 81.00 |  |  | 81.00 | 1,000 |\n'
-  )
-  # 12.7062 × 0.0141421 × √(1 + 1/2)
-  assert tables.costs(str(folder)).splitlines()[2:] == [
-    '| recipe | 2 | 91.00 |  | 99.00 |',
-    '| worse | 1 | 81.00 | -10.00 ± 22.01 | 99.00 |',
-    '',
-    'Deviation from run to run, taken for all lines: 1.41 points, with 1 '
-    'degree of freedom.',
-  ]
-
-
-def test_steps_by_hand(tmp_path):
-  """Each is compared with the line above; the mirror has a line of its own."""
-  for name, seed, accuracy, mirror in (
-    ('0_base', 0, 0.5, None),
-    ('1_more', 0, 0.7, None),
-    ('whole', 0, 0.8, 0.81),
-    ('whole', 1, 0.82, 0.85),
-  ):
-    more = {'test_accuracy_mirror': mirror} if mirror else {}
-    record = record_of(name, seed, accuracy, **more)
-    records.write(tmp_path / f'{name}-seed{seed}.json', record)
-  # Deviation 0.0141421, one degree of freedom: 12.7062 × √2, then × √(3/2).
-  assert tables.steps(str(tmp_path)).splitlines()[2:] == [
-    '| 0_base | 1 | 50.00 |  |',
-    '| 1_more | 1 | 70.00 | +20.00 ± 25.41 |',
-    '| whole | 2 | 81.00 | +11.00 ± 22.01 |',
-    # Run by run: 0.01 and 0.03, of deviation 0.0141421.
-    '| whole, with the mirror image | 2 | 83.00 | +2.00 ± 12.71 |',
-    '',
-    'Deviation from run to run, taken for all lines: 1.41 points, with 1 '
-    'degree of freedom.',
-  ]
-  summary = tables.summary(records.read_all(str(tmp_path))).splitlines()
-  assert [re.split(' {2,}', line)[-6:] for line in summary[3:]] == [
-    ['2', '81.00', '1.41', '68.29 to 93.71', '82.00', '1,000 to 1,001'],
-    ['2', '83.00', '2.83', '57.59 to 108.41', '85.00', '1,000 to 1,001'],
-  ]
-
-
-def test_other_tables_by_hand(tmp_path):
-  export = {'name': 'float16.tflite', 'accuracy': 0.9412, 'agreement': 0.9995}
-  export |= {'max_difference': 0.00234, 'num_bytes': 13 * 2**19}
-  (tmp_path / 'best.json').write_text(json.dumps([export]))
-  assert tables.exports(str(tmp_path)).splitlines()[2:] == [
-    '| best | float16.tflite | 94.12% | 99.95% | 2e-03 | 6.5 |'
-  ]
-  figures = {'images_per_second': 1234.5, 'step_time_over_recipe': 0.981}
-  figures |= {'training_time_over_recipe': 0.41}
-  steps = {'variants': {'quick': figures}}
-  (tmp_path / 'best.json').write_text(json.dumps(steps))
-  assert tables.step_times(str(tmp_path)).splitlines()[2:] == [
-    '| quick | 1,234 | 0.98 | 0.41 |'
-  ]
-  shares = {'convolutions': 0.583, 'all else': 0.417}
-  (tmp_path / 'best.json').write_text(
-    json.dumps({'setup': {'profile': shares}})
-  )
-  assert tables.profile(str(tmp_path)).splitlines() == [
-    '| convolutions | all else |',
-    '| --- | --- |',
-    '| 58% | 42% |',
-  ]
-
-
-def test_tables_are_put_between_their_marks(folder):
-  mark = f'<!-- table: runs {folder} -->\n'
-  text = f'before\n{mark}old\n<!-- end table -->\nafter'
-  filled = readme.fill(text)
-  assert filled == (
-    f'before\n{mark}{tables.runs(str(folder))}<!-- end table -->\nafter'
-  )
-  assert readme.fill(filled) == filled
-  with pytest.raises(UserError, match='no table of kind lists'):
-    readme.fill('<!-- table: lists records -->\n<!-- end table -->')
-  with pytest.raises(UserError, match='no <!-- end table -->'):
-    readme.fill('<!-- table: runs records -->\n')
-  with pytest.raises(
-    UserError, match=r'README\.md: recods has no \*\.json; na'
-  ):
-    readme.fill('<!-- table: runs recods -->\n<!-- end table -->')
-
-
-def test_what_costs_are_compared_with_is_the_recipe(folder):
-  """Though a change may have as many runs, or more."""
-  for seed in range(1, 4):
-    record = record_of('a_change', seed, 0.8 + seed / 100)
-    records.write(folder / f'a_change-seed{seed}.json', record)
-  lines = tables.costs(str(folder)).splitlines()[2:-2]
-  assert [line.split()[1] for line in lines] == ['recipe', 'worse', 'a_change']
-  assert lines[0] == '| recipe | 2 | 91.00 |  | 99.00 |'
-  for file in folder.glob('recipe-*'):
-    file.unlink()
-  with pytest.raises(UserError, match='no record of recipe, which the others'):
-    tables.costs(str(folder))
-  other = record_of('other', 0, 0.5) | {'recipe': 'other'}
-  records.write(folder / 'other-seed0.json', other)
-  with pytest.raises(UserError, match='of changes to other, recipe; give each'):
-    tables.costs(str(folder))
-
-
-def test_records_that_are_not_alike_are_refused(tmp_path):
-  study = tmp_path / '24_epochs'
-  study.mkdir()
-  (tmp_path / 'original').mkdir()
-  (tmp_path / 'original' / '24_epochs.jsonl').write_text('{"test_acc": 0.4}')
-  plain = record_of('resnet9_v100', 0, 0.5)
-  mirror = record_of('resnet9_v100', 1, 0.5, test_accuracy_mirror=0.6)
-  mirror['epochs'] *= 2
-  for record in (plain, mirror):
-    records.write(study / f'{record["seed"]}.json', record)
-  for table in (tables.runs, tables.steps):
-    with pytest.raises(UserError, match='1 of the 2 records of resnet9_v100'):
-      table(str(study))
-  with pytest.raises(UserError, match=r'the runs of ours in .* differ in len'):
-    plot.curves(tmp_path)
-
-
-def test_a_run_counts_once(folder):
-  """Else a copy would make the intervals narrower than they are."""
-  text = (folder / 'recipe-seed1.json').read_text()
-  (folder / 'recipe-seed1-copy.json').write_text(text)
-  with pytest.raises(
-    UserError, match=r'-copy\.json are both of recipe with se'
-  ):
-    tables.costs(str(folder))
+_RECORD = json.dumps(example_records.record_of('q', 1, 0.5))
 
 
 @pytest.mark.parametrize(
-  'text', ['[1]', '{"variant": "q"}', '{"variant": "q", "seed": "1"}', '']
+  'text',
+  [
+    '[1]',
+    '{"variant": "q"}',
+    '{"variant": "q", "seed": "1"}',
+    '',
+    _RECORD.replace('"test_accuracy": 0.5', '"test_accuracy": 0.6', 1),
+    _RECORD.replace('train_accuracy', 'accuracy'),
+  ],
 )
 def test_what_is_no_record_is_refused(tmp_path, text):
+  (tmp_path / 'a.json').write_text(_RECORD)
+  records.read_all(str(tmp_path))
   (tmp_path / 'a.json').write_text(text)
   with pytest.raises(UserError, match=r'a\.json is no record'):
     records.read_all(str(tmp_path))
-
-
-def test_a_plot_keeps_its_figures(tmp_path):
-  curves = {'ours': [[0.5, 0.9], [0.6, 0.92]], 'original': [[0.4, 0.94]]}
-  file = tmp_path / 'docs' / 'plot.svg'
-  assert plot.read(file) == {}
-  plot.draw(curves, file)
-  assert plot.read(file) == curves
-  text = file.read_text()
-  plot.draw(curves, file)
-  assert file.read_text() == text
-
-
-def test_readme_and_plot_agree_with_the_records(monkeypatch, capsys):
-  monkeypatch.chdir(_ROOT)
-  monkeypatch.setattr(command, 'FLAGS', types.SimpleNamespace(check=True))
-  status = command.main()
-  assert (status, capsys.readouterr().err) == (0, '')
-
-
-def test_what_does_not_agree_is_written(folder, monkeypatch, capsys):
-  monkeypatch.chdir(folder)
-  study = folder / 'records' / '24_epochs'
-  study.mkdir(parents=True)
-  (folder / 'records' / 'original').mkdir()
-  (folder / 'records' / 'original' / '24_epochs.jsonl').write_text(
-    '{"epoch": 1, "test_acc": 0.4177}\n'
-  )
-  for file in folder.glob('recipe-*.json'):
-    text = file.read_text().replace(': "recipe"', ': "resnet9_v100"')
-    (study / file.name).write_text(text)
-  mark = '<!-- table: runs records/24_epochs -->\n'
-  readme_file = folder / 'README.md'
-  readme_file.write_text(f'{mark}<!-- end table -->\n')
-  for check, status in ((True, 1), (False, 0), (True, 0)):
-    monkeypatch.setattr(command, 'FLAGS', types.SimpleNamespace(check=check))
-    assert command.main() == status
-  lines = capsys.readouterr().err.splitlines()
-  assert lines == 2 * [
-    'README.md does not agree with the records.',
-    'docs/accuracy_by_epoch.svg does not agree with the records.',
-  ]
-  assert readme_file.read_text() == (
-    f'{mark}{tables.runs("records/24_epochs")}<!-- end table -->\n'
-  )
-  assert plot.read(folder / 'docs' / 'accuracy_by_epoch.svg') == {
-    'ours': [[0.5, 0.9], [0.5, 0.92]],
-    'original': [[0.4177]],
-  }

@@ -4,11 +4,14 @@ import json
 import pathlib
 import re
 import statistics
+from collections.abc import Iterable
+from typing import Any
 
 from official_ext.core.errors import UserError
 from official_ext.studies import records
 
-_STUDY, _RECIPE = '24_epochs', 'resnet9_v100'
+_STUDY = '24_epochs'
+_LABELS = {'resnet9_v100': 'ours', 'thirty_epochs': 'ours, 30 epochs'}
 _ORIGINAL = pathlib.Path('original') / '24_epochs.jsonl'
 
 # Test accuracies by epoch, for each run of each curve.
@@ -24,24 +27,29 @@ def curves(folder: pathlib.Path) -> Curves:
   Raises:
     UserError: If runs to draw together have different numbers of epochs.
   """
-  ours = records.read_all(str(folder / _STUDY)).get(_RECIPE)
+  by_variant = records.read_all(str(folder / _STUDY))
+  ours = {
+    label: [
+      _accuracies(run['epochs'], 'test_accuracy') for run in by_variant[variant]
+    ]
+    for variant, label in _LABELS.items()
+    if variant in by_variant
+  }
   if not ours:
     return {}
   lines = (folder / _ORIGINAL).read_text().splitlines()
-  runs = {
-    'ours': [[row['test_accuracy'] for row in run['epochs']] for run in ours],
-    'original': [[json.loads(line)['test_acc'] for line in lines]],
-  }
-  for name, found in runs.items():
+  original = _accuracies(map(json.loads, lines), 'test_acc')
+  for name, found in ours.items():
     if len(set(map(len, found))) > 1:
       raise UserError(
         f'the runs of {name} in {folder / _STUDY} differ in length; keep those '
         'of one recipe there.'
       )
-  return {
-    name: [[round(value, 4) for value in run] for run in found]
-    for name, found in runs.items()
-  }
+  return {**ours, 'original': [original]}
+
+
+def _accuracies(epochs: Iterable[dict[str, Any]], key: str) -> list[float]:
+  return [round(epoch[key], 4) for epoch in epochs]
 
 
 def draw(runs: Curves, path: pathlib.Path) -> None:
@@ -60,8 +68,9 @@ def draw(runs: Curves, path: pathlib.Path) -> None:
     by_epoch = list(zip(*accuracies, strict=True))
     epochs = range(1, len(by_epoch) + 1)
     means = [100 * statistics.fmean(values) for values in by_epoch]
-    plural = 'runs' if len(accuracies) > 1 else 'run'
-    label = f'{name}, {len(accuracies)} {plural}: {means[-1]:.2f}%'
+    count = len(accuracies)
+    of = f'mean and range of {count} runs' if count > 1 else '1 run'
+    label = f'{name} ({of}): {means[-1]:.2f}% at the end'
     (line,) = axes.plot(epochs, means, marker='.', label=label)
     axes.fill_between(
       epochs,
@@ -72,7 +81,9 @@ def draw(runs: Curves, path: pathlib.Path) -> None:
     )
   axes.set_xlabel('epoch')
   axes.set_ylabel('test accuracy, %')
-  axes.set_ylim(top=96)
+  # The first epochs lie below: what is to be told apart is the end.
+  best = 100 * max(max(run) for found in runs.values() for run in found)
+  axes.set_ylim(best - 17, best + 1)
   axes.grid(alpha=0.3)
   axes.legend(loc='lower right')
   path.parent.mkdir(exist_ok=True)

@@ -1,14 +1,13 @@
 """Small files that say what a training was, and what came out of it."""
 
-import hashlib
 import json
 import os
 import pathlib
-import re
 from typing import Any
 
 from official_ext.core import epoch_table, safe_yaml
 from official_ext.core.errors import UserError
+from official_ext.studies import settings
 
 # Of the runtime's config: what the machine had and what was done with it.
 _RUNTIME_KEYS = (
@@ -18,13 +17,6 @@ _RUNTIME_KEYS = (
   'seed',
   'deterministic',
 )
-
-# What gin's text has of places on one machine; a long value goes on in the next
-# line.
-_COMMENT = re.compile(r'^#.*\n?', re.MULTILINE)
-_DATA_DIR = re.compile(r'^\w+\.data_dir = (.*\\\n)*.*\n?', re.MULTILINE)
-_CHECKPOINT = re.compile(r'(?<=\.init_checkpoint = )(.*\\\n)*.*')
-_PRECISION = re.compile(r"\.precision = '(\w+)'")
 
 # What a table needs of a record, and its types.
 _FIELDS = {
@@ -54,8 +46,21 @@ def make(model_dir: pathlib.Path, variant: str, recipe: str) -> dict[str, Any]:
     recipe: What it is a change to; the same for the recipe itself.
 
   Raises:
-    UserError: If the run is not finished, or was trained in two precisions.
+    UserError: If the run is not finished, was trained in two precisions, or has
+      lost a file.
   """
+  try:
+    return _make(model_dir, variant, recipe)
+  except UserError:
+    raise
+  except (OSError, ValueError, KeyError, TypeError) as error:
+    raise UserError(
+      f'{model_dir} no longer says how it was trained ({error!r}); rename that '
+      'folder to begin anew.'
+    ) from error
+
+
+def _make(model_dir: pathlib.Path, variant: str, recipe: str) -> dict[str, Any]:
   rows = epoch_table.read(model_dir / epoch_table.FILE_NAME)
   params = safe_yaml.load((model_dir / 'params.yaml').read_text())
   if not rows or rows[-1]['step'] < params['trainer']['train_steps']:
@@ -71,7 +76,7 @@ def make(model_dir: pathlib.Path, variant: str, recipe: str) -> dict[str, Any]:
     'variant': variant,
     'recipe': recipe,
     'seed': runtime['seed'],
-    'gin': settings((model_dir / 'requested.gin').read_text()),
+    'gin': settings.of((model_dir / 'requested.gin').read_text()),
     'runtime': {key: runtime[key] for key in _RUNTIME_KEYS},
     'versions': json.loads(versions.read_text()),
     **({'earlier_versions': earlier} if earlier else {}),
@@ -79,26 +84,6 @@ def make(model_dir: pathlib.Path, variant: str, recipe: str) -> dict[str, Any]:
     'train_seconds': rows[-1]['total_train_seconds'],
     'epochs': rows,
   }
-
-
-def settings(gin_text: str) -> str:
-  """Returns gin's text without comments and without places on a machine.
-
-  A checkpoint's place is told from another's by a digest of it.
-  """
-  text = _DATA_DIR.sub('', _COMMENT.sub('', gin_text))
-  return _CHECKPOINT.sub(_digest, text).strip()
-
-
-def _digest(place: re.Match[str]) -> str:
-  digest = hashlib.sha256(''.join(place[0].split('\\\n')).strip().encode())
-  return f"'{digest.hexdigest()[:16]}'"
-
-
-def asked_precision(gin_text: str) -> str:
-  """Returns the precision that gin binds; 'auto' where it binds none."""
-  found = _PRECISION.search(gin_text)
-  return found[1] if found else 'auto'
 
 
 def check_precision(params_yaml: pathlib.Path, precision: str) -> None:
@@ -137,14 +122,16 @@ def read(path: pathlib.Path) -> dict[str, Any]:
   """Returns a record.
 
   Raises:
-    UserError: If the file is none.
+    UserError: If the file is none, or its accuracy is not that of its last
+      epoch.
   """
   try:
     record = json.loads(path.read_text())
-    good = record['epochs'] and all(
-      isinstance(record[key], kind) for key, kind in _FIELDS.items()
-    )
-  except (OSError, ValueError, KeyError, TypeError) as error:
+    last = record['epochs'][-1]
+    good = all(isinstance(record[key], kind) for key, kind in _FIELDS.items())
+    good = good and isinstance(last['train_accuracy'], float)
+    good = good and last['test_accuracy'] == record['test_accuracy']
+  except (OSError, ValueError, LookupError, TypeError) as error:
     raise UserError(f'{path} is no record of a run.') from error
   if not good:
     raise UserError(f'{path} is no record of a run.')
@@ -166,15 +153,16 @@ def read_all(folder: str) -> dict[str, list[dict[str, Any]]]:
   """Returns the records of a folder by variant, in the order of their seeds.
 
   Raises:
-    UserError: If a file in it is no record, two are of one run, or 'auto' was
-      one precision in one of them and another in another.
+    UserError: If a file in it is no record, two are of one run, two of one
+      variant have other settings, or 'auto' was one precision in one of them
+      and another in another.
   """
   by_variant: dict[str, list[dict[str, Any]]] = {}
   precisions: dict[str, str] = {}
   places: dict[tuple[str, int], pathlib.Path] = {}
   for path in sorted(pathlib.Path(folder).expanduser().glob('*.json')):
     record = read(path)
-    asked = asked_precision(record['gin'])
+    asked = settings.asked_precision(record['gin'])
     precision = record['runtime']['mixed_precision_dtype']
     if precisions.setdefault(asked, precision) != precision:
       raise UserError(
@@ -188,7 +176,14 @@ def read_all(folder: str) -> dict[str, list[dict[str, Any]]]:
         f'{path} and {places[run].name} are both of {run[0]} with seed '
         f'{run[1]}; move one of them out of the folder.'
       )
-    by_variant.setdefault(record['variant'], []).append(record)
+    found = by_variant.setdefault(record['variant'], [])
+    found.append(record)
+    settings.check_same(
+      settings.without_seed(found[0]['gin']),
+      settings.without_seed(record['gin']),
+      path,
+      f'move it, or the others of {run[0]}, out of the folder',
+    )
   for found in by_variant.values():
     found.sort(key=lambda record: record['seed'])
   return by_variant

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gin
@@ -15,7 +15,7 @@ from official.core import config_definitions as cfg
 
 from official_ext.core import experiment, gin_config, stopping
 from official_ext.core.errors import RunError, Stopped, UserError
-from official_ext.studies import records
+from official_ext.studies import records, settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,10 +115,10 @@ def check(study: Study, runs: Sequence[Run]) -> None:
 
 
 def _check_run(study: Study, run: Run) -> None:
+  recipe = _settings(study.gin_files, _bindings(study, run))
   brought = _brought(study, run.change) if run.change else set()
-  gin_config.parse(_files(study, run.change), _bindings(study, run))
+  asked = _settings(_files(study, run.change), _bindings(study, run))
   runtime = experiment.parse_gin_alone().runtime
-  asked = records.settings(gin.config_str())
   overridden = brought.difference(asked.splitlines())
   if overridden:
     raise UserError(
@@ -126,54 +126,78 @@ def _check_run(study: Study, run: Run) -> None:
       '--seeds overrides; leave one of them out.'
     )
   if run.record.exists():
-    _check_same(asked, records.read(run.record)['gin'], run.record, study)
-    return
+    there = records.read(run.record)['gin']
+    settings.check_same(asked, there, run.record, _mend(study))
+  else:
+    _check_run_there(study, run, asked, runtime)
+    _check_precisions(run, asked, runtime)
+  _check_beside(study, run, {run.variant: asked, study.recipe: recipe})
+
+
+def _check_run_there(
+  study: Study, run: Run, asked: str, runtime: cfg.RuntimeConfig
+) -> None:
+  """Raises where what was stopped would not go on as it began."""
   requested = run.model_dir / 'requested.gin'
   if requested.exists():
-    there = records.settings(requested.read_text())
-    _check_same(asked, there, run.model_dir, study)
+    there = settings.of(requested.read_text())
+    settings.check_same(asked, there, run.model_dir, _mend(study))
   for params_yaml in records.configs(run.model_dir):
     records.check_precision(params_yaml, runtime.mixed_precision_dtype)
-  _check_beside(run, records.asked_precision(asked), runtime)
+
+
+def _settings(files: Sequence[str], bindings: Sequence[str]) -> str:
+  gin_config.parse(files, bindings)
+  return settings.of(gin.config_str())
 
 
 def _brought(study: Study, change: str) -> set[str]:
   """Returns the lines of gin that a change brings to the recipe."""
-  lines = []
-  for files in (study.gin_files, [*study.gin_files, change]):
-    gin_config.parse(files, [])
-    lines.append(records.settings(gin.config_str()).splitlines())
-  return set(lines[1]).difference(lines[0])
+  before = _settings(study.gin_files, []).splitlines()
+  return set(_settings(_files(study, change), []).splitlines()).difference(
+    before
+  )
 
 
-def _check_beside(run: Run, asked: str, runtime: cfg.RuntimeConfig) -> None:
-  """Raises where a record would not compare with those that are there."""
+def _check_precisions(run: Run, asked: str, runtime: cfg.RuntimeConfig) -> None:
+  """Raises where 'auto' is another precision than in the records there."""
+  precision = settings.asked_precision(asked)
   for found in records.read_all(str(run.record.parent)).values():
     for record in found:
-      precision = record['runtime']['mixed_precision_dtype']
-      same = records.asked_precision(record['gin']) == asked
-      if same and precision != runtime.mixed_precision_dtype:
+      there = record['runtime']['mixed_precision_dtype']
+      same = settings.asked_precision(record['gin']) == precision
+      if same and there != runtime.mixed_precision_dtype:
         raise UserError(
-          f"{run.name}: precision='{asked}' is {runtime.mixed_precision_dtype} "
-          f'on this machine, but was {precision} for the records in '
-          f'{run.record.parent}; name another --records_dir.'
+          f"{run.name}: precision='{precision}' is "
+          f'{runtime.mixed_precision_dtype} on this machine, but was {there} '
+          f'for the records in {run.record.parent}; name another --records_dir.'
         )
 
 
-def _check_same(
-  asked: str, there: str, place: pathlib.Path, study: Study
-) -> None:
-  """Raises where a name stands for two trainings."""
-  if asked == there:
-    return
-  ours, theirs = asked.splitlines(), there.splitlines()
-  added = [f'{a.strip()!r} is asked for' for a in ours if a not in theirs]
-  left_out = [f'{a.strip()!r} was' for a in theirs if a not in ours]
-  line, *_ = *added, *left_out, 'the same lines in another order'
-  raise UserError(
-    f'{place} is of a training with other settings: {line}; give the change a '
-    f'gin file of its own, or name another --records_dir than '
-    f'{study.records_dir}.'
+def _check_beside(study: Study, run: Run, asked: Mapping[str, str]) -> None:
+  """Raises where other seeds, or the recipe, were trained otherwise.
+
+  Args:
+    study: What the runs have in common.
+    run: One of them.
+    asked: The settings now of variants that records may be there of.
+  """
+  folder = run.record.parent
+  beside = records.read_all(str(folder))
+  for variant, ours in asked.items():
+    for record in beside.get(variant, []):
+      settings.check_same(
+        settings.without_seed(ours),
+        settings.without_seed(record['gin']),
+        folder / f'{variant}-seed{record["seed"]}.json',
+        _mend(study),
+      )
+
+
+def _mend(study: Study) -> str:
+  return (
+    'give the change a gin file of its own, or name another --records_dir than '
+    f'{study.records_dir}'
   )
 
 

@@ -46,11 +46,12 @@ class Deviation:
 
   Attributes:
     value: That of a sample.
-    degrees_of_freedom: How many runs there were more than means.
+    degrees_of_freedom: How many runs there were more than means; infinitely
+      many if the value is taken as known.
   """
 
   value: float
-  degrees_of_freedom: int
+  degrees_of_freedom: float
 
 
 def pooled_deviation(groups: Iterable[Sequence[float]]) -> Deviation | None:
@@ -90,5 +91,5 @@ def difference(
   return above, _t(deviation.degrees_of_freedom) * error
 
 
-def _t(degrees_of_freedom: int) -> float:
+def _t(degrees_of_freedom: float) -> float:
   return float(stats.t.ppf((1 + _CONFIDENCE) / 2, degrees_of_freedom))

@@ -1,0 +1,315 @@
+"""What is made of records: statistics, tables and the plot."""
+
+import json
+import re
+import types
+
+import example_records
+import pytest
+from commands import ROOT
+
+from official_ext import tables
+from official_ext.core.errors import UserError
+from official_ext.studies import (
+  figure_tables,
+  plot,
+  readme,
+  records,
+  run_statistics,
+  run_tables,
+)
+
+
+def test_a_summary_by_hand():
+  """0.2 and 0.4 are 0.1 from their mean; t of one degree is 12.7062."""
+  result = run_statistics.summarize([0.2, 0.4])
+  assert (result.runs, result.best) == (2, 0.4)
+  assert result.mean == pytest.approx(0.3)
+  assert result.deviation == pytest.approx(0.02**0.5)
+  assert result.half_width == pytest.approx(12.7062047 * 0.1, rel=1e-7)
+  assert run_statistics.summarize([0.5]) == run_statistics.Summary(
+    1, 0.5, None, None, 0.5
+  )
+
+
+def test_a_deviation_of_several_groups_by_hand():
+  """Squares: 0.02 of three with one mean, 0.005 of two with another."""
+  deviation = run_statistics.pooled_deviation(
+    [[0.1, 0.2, 0.3], [0.7], [0.4, 0.5]]
+  )
+  assert deviation.value == pytest.approx((0.025 / 3) ** 0.5)
+  assert deviation.degrees_of_freedom == 3
+  assert run_statistics.pooled_deviation([[0.1], [0.5]]) is None
+
+
+def test_a_difference_by_hand():
+  """Deviation 0.1 of three; t of two degrees is 4.302653."""
+  above, half_width = run_statistics.difference(
+    [0.5], [0.1, 0.2, 0.3], run_statistics.Deviation(0.1, 2)
+  )
+  assert above == pytest.approx(0.3)
+  assert run_statistics.difference([0.5], [0.25], None) == (0.25, None)
+  assert half_width == pytest.approx(4.30265273 * 0.1 * (1 + 1 / 3) ** 0.5)
+
+
+@pytest.fixture
+def folder(tmp_path):
+  """Records of two variants."""
+  for name, seed, accuracy, gin in (
+    ('recipe', 0, 0.90, ''),
+    ('recipe', 1, 0.92, ''),
+    ('worse', 0, 0.81, 'resnet9_cifar10.flip = False'),
+  ):
+    record = example_records.record_of(name, seed, accuracy, gin)
+    record['epochs'].insert(0, {'train_accuracy': 0.5, 'test_accuracy': 0.5})
+    records.write(tmp_path / f'{name}-seed{seed}.json', record)
+  return tmp_path
+
+
+def test_tables_by_hand(folder):
+  assert run_tables.runs(str(folder)) == (
+    '| recipe | runs | mean, % | deviation | 95% interval | best, % | seconds |'
+    '\n| --- | --- | --- | --- | --- | --- | --- |\n'
+    '| recipe | 2 | 91.00 | 1.41 | 78.29 to 103.71 | 92.00 | 1,000 to 1,001 '
+    '|\n'
+    '| worse | 1 | 81.00 |  |  | 81.00 | 1,000 |\n'
+  )
+  # 12.7062 × 0.0141421 × √(1 + 1/2)
+  assert run_tables.costs(str(folder)).splitlines()[2:] == [
+    '| recipe |  | 2 | 91.00 |  | 99.00 |',
+    '| worse | `flip = False` | 1 | 81.00 | -10.00 ± 22.01 | 99.00 |',
+    '',
+    'Deviation from run to run, taken for all lines: 1.41 points, with 1 '
+    'degree of freedom.',
+  ]
+
+
+def test_a_published_deviation_is_taken_as_known(folder):
+  """1.959964 × 0.01 × √(1 + 1/2); for steps × √(1/2 + 1)."""
+  lines = run_tables.costs(str(folder), 0.01).splitlines()
+  assert '| -10.00 ± 2.40 |' in lines[3]
+  told = 'Deviation from run to run, taken for all lines: 1.00 points, as '
+  told += 'published (in these runs: 1.41 points, with 1 degree of freedom).'
+  assert lines[-1] == told
+  lines = run_tables.steps(str(folder), 0.01).splitlines()
+  assert lines[3] == '| worse | 1 | 81.00 | -10.00 ± 2.40 |'
+  assert lines[-1] == told
+  for file in folder.glob('recipe-seed1.json'):
+    file.unlink()
+  lines = run_tables.costs(str(folder), 0.01).splitlines()
+  assert lines[-1] == (
+    'Deviation from run to run, taken for all lines: 1.00 points, as published.'
+  )
+
+
+def test_what_ends_far_away_says_nothing_of_the_deviation(folder):
+  """Squares: 0.0002 of the recipe, 0.0008 of a change that ends like it."""
+  for name, accuracies in (('like', (0.89, 0.93)), ('worse', (0.81, 0.21))):
+    for seed, accuracy in enumerate(accuracies):
+      gin = {'like': '', 'worse': 'resnet9_cifar10.flip = False'}[name]
+      record = example_records.record_of(name, seed, accuracy, gin)
+      records.write(folder / f'{name}-seed{seed}.json', record)
+  table = run_tables.costs(str(folder))
+  assert table.endswith(': 2.24 points, with 2 degrees of freedom.\n')
+  # t of two degrees is 4.302653; × 0.0223607 × √(1/2 + 1/2).
+  assert [line.split(' | ')[4] for line in table.splitlines()[3:5]] == [
+    '-40.00 ± 9.62',
+    '+0.00 ± 9.62',
+  ]
+
+
+def test_steps_by_hand(tmp_path):
+  """Each is compared with the line above; the mirror has a line of its own."""
+  for name, seed, accuracy, mirror in (
+    ('0_base', 0, 0.5, None),
+    ('1_more', 0, 0.7, None),
+    ('whole', 0, 0.8, 0.81),
+    ('whole', 1, 0.82, 0.85),
+  ):
+    more = {'test_accuracy_mirror': mirror} if mirror else {}
+    record = example_records.record_of(name, seed, accuracy, **more)
+    records.write(tmp_path / f'{name}-seed{seed}.json', record)
+  # Deviation 0.0141421, one degree of freedom: 12.7062 × √2, then × √(3/2).
+  assert run_tables.steps(str(tmp_path)).splitlines()[2:] == [
+    '| 0_base | 1 | 50.00 |  |',
+    '| 1_more | 1 | 70.00 | +20.00 ± 25.41 |',
+    '| whole | 2 | 81.00 | +11.00 ± 22.01 |',
+    # Run by run: 0.01 and 0.03, of deviation 0.0141421.
+    '| whole, with the mirror image | 2 | 83.00 | +2.00 ± 12.71 |',
+    '',
+    'Deviation from run to run, taken for all lines: 1.41 points, with 1 '
+    'degree of freedom.',
+  ]
+  summary = run_tables.summary(records.read_all(str(tmp_path))).splitlines()
+  assert [re.split(' {2,}', line)[-6:] for line in summary[3:]] == [
+    ['2', '81.00', '1.41', '68.29 to 93.71', '82.00', '1,000 to 1,001'],
+    ['2', '83.00', '2.83', '57.59 to 108.41', '85.00', '1,000 to 1,001'],
+  ]
+
+
+def test_other_tables_by_hand(tmp_path):
+  export = {'name': 'float16.tflite', 'accuracy': 0.9412, 'agreement': 0.9995}
+  export |= {'max_difference': 0.00234, 'num_bytes': 13 * 2**19}
+  (tmp_path / 'best.json').write_text(json.dumps([export]))
+  assert figure_tables.exports(str(tmp_path)).splitlines()[2:] == [
+    '| best | float16.tflite | 94.12% | 99.95% | 2e-03 | 6.5 |'
+  ]
+  figures = {'images_per_second': 1234.5, 'step_time_over_recipe': 0.981}
+  figures |= {'training_time_over_recipe': 0.41}
+  steps = {'variants': {'quick': figures}}
+  (tmp_path / 'best.json').write_text(json.dumps(steps))
+  assert figure_tables.step_times(str(tmp_path)).splitlines()[2:] == [
+    '| quick | 1,234 | 0.98 | 0.41 |'
+  ]
+  shares = {'convolutions': 0.583, 'all else': 0.417}
+  (tmp_path / 'best.json').write_text(
+    json.dumps({'setup': {'profile': shares}})
+  )
+  assert figure_tables.profile(str(tmp_path)).splitlines() == [
+    '| convolutions | all else |',
+    '| --- | --- |',
+    '| 58% | 42% |',
+  ]
+
+
+def test_tables_are_put_between_their_marks(folder):
+  mark = f'<!-- table: runs {folder} -->\n'
+  text = f'before\n{mark}old\n<!-- end table -->\nafter'
+  filled = readme.fill(text)
+  assert filled == (
+    f'before\n{mark}{run_tables.runs(str(folder))}<!-- end table -->\nafter'
+  )
+  assert readme.fill(filled) == filled
+  mark = f'<!-- table: costs {folder} deviation=0.5 -->\n'
+  assert readme.fill(f'{mark}<!-- end table -->') == (
+    f'{mark}{run_tables.costs(str(folder), 0.005)}<!-- end table -->'
+  )
+  with pytest.raises(UserError, match='runs has no use for deviation'):
+    readme.fill(f'{mark.replace("costs", "runs")}<!-- end table -->')
+  for wrong in ('costs', 'costs records deviation=much', ' costs  records'):
+    with pytest.raises(UserError, match='begins otherwise than with <!-- tab'):
+      readme.fill(f'<!-- table: {wrong} -->\n<!-- end table -->')
+  with pytest.raises(UserError, match='no table of kind lists'):
+    readme.fill('<!-- table: lists records -->\n<!-- end table -->')
+  with pytest.raises(UserError, match='no <!-- end table -->'):
+    readme.fill('<!-- table: runs records -->\n')
+  with pytest.raises(
+    UserError, match=r'README\.md: recods has no \*\.json; na'
+  ):
+    readme.fill('<!-- table: runs recods -->\n<!-- end table -->')
+
+
+def test_what_costs_are_compared_with_is_the_recipe(folder):
+  """Though a change may have as many runs, or more."""
+  for seed in range(1, 4):
+    record = example_records.record_of('a_change', seed, 0.8 + seed / 100)
+    records.write(folder / f'a_change-seed{seed}.json', record)
+  lines = run_tables.costs(str(folder)).splitlines()[2:-2]
+  assert [line.split()[1] for line in lines] == ['recipe', 'worse', 'a_change']
+  assert lines[0] == '| recipe |  | 2 | 91.00 |  | 99.00 |'
+  for file in folder.glob('recipe-*'):
+    file.unlink()
+  with pytest.raises(UserError, match='no record of recipe, which the others'):
+    run_tables.costs(str(folder))
+  other = example_records.record_of('other', 0, 0.5) | {'recipe': 'other'}
+  records.write(folder / 'other-seed0.json', other)
+  with pytest.raises(UserError, match='of changes to other, recipe; give each'):
+    run_tables.costs(str(folder))
+
+
+def test_records_that_are_not_alike_are_refused(tmp_path):
+  study = tmp_path / '24_epochs'
+  study.mkdir()
+  (tmp_path / 'original').mkdir()
+  (tmp_path / 'original' / '24_epochs.jsonl').write_text('{"test_acc": 0.4}')
+  plain = example_records.record_of('resnet9_v100', 0, 0.5)
+  mirror = example_records.record_of(
+    'resnet9_v100', 1, 0.5, test_accuracy_mirror=0.6
+  )
+  mirror['epochs'] *= 2
+  for record in (plain, mirror):
+    records.write(study / f'{record["seed"]}.json', record)
+  for table in (run_tables.runs, run_tables.steps):
+    with pytest.raises(UserError, match='1 of the 2 records of resnet9_v100'):
+      table(str(study))
+  with pytest.raises(UserError, match=r'the runs of ours in .* differ in len'):
+    plot.curves(tmp_path)
+
+
+def test_a_run_counts_once(folder):
+  """Else a copy would make the intervals narrower than they are."""
+  text = (folder / 'recipe-seed1.json').read_text()
+  (folder / 'recipe-seed1-copy.json').write_text(text)
+  with pytest.raises(
+    UserError, match=r'-copy\.json are both of recipe with se'
+  ):
+    run_tables.costs(str(folder))
+
+
+def test_a_plot_keeps_its_figures(tmp_path):
+  curves = {'ours': [[0.5, 0.9], [0.6, 0.92]], 'original': [[0.4, 0.94]]}
+  file = tmp_path / 'docs' / 'plot.svg'
+  assert plot.read(file) == {}
+  plot.draw(curves, file)
+  assert plot.read(file) == curves
+  text = file.read_text()
+  plot.draw(curves, file)
+  assert file.read_text() == text
+
+
+def test_a_plot_has_a_longer_training_beside_the_recipe(tmp_path):
+  study = tmp_path / '24_epochs'
+  study.mkdir()
+  (tmp_path / 'original').mkdir()
+  (tmp_path / 'original' / '24_epochs.jsonl').write_text(
+    '{"test_acc": 0.4}\n{"test_acc": 0.55556}\n'
+  )
+  for name in ('thirty_epochs', 'resnet9_v100', 'other'):
+    record = example_records.record_of(name, 0, len(name) / 100)
+    records.write(study / f'{name}-seed0.json', record)
+  curves = plot.curves(tmp_path)
+  assert list(curves.items()) == [
+    ('ours', [[0.12]]),
+    ('ours, 30 epochs', [[0.13]]),
+    ('original', [[0.4, 0.5556]]),
+  ]
+  plot.draw(curves, tmp_path / 'plot.svg')
+  assert plot.read(tmp_path / 'plot.svg') == curves
+
+
+def test_readme_and_plot_agree_with_the_records(monkeypatch, capsys):
+  monkeypatch.chdir(ROOT)
+  monkeypatch.setattr(tables, 'FLAGS', types.SimpleNamespace(check=True))
+  status = tables.main()
+  assert (status, capsys.readouterr().err) == (0, '')
+
+
+def test_what_does_not_agree_is_written(folder, monkeypatch, capsys):
+  monkeypatch.chdir(folder)
+  study = folder / 'records' / '24_epochs'
+  study.mkdir(parents=True)
+  (folder / 'records' / 'original').mkdir()
+  (folder / 'records' / 'original' / '24_epochs.jsonl').write_text(
+    '{"epoch": 1, "test_acc": 0.4177}\n'
+  )
+  for file in folder.glob('recipe-*.json'):
+    text = file.read_text().replace(': "recipe"', ': "resnet9_v100"')
+    (study / file.name).write_text(text)
+  mark = '<!-- table: runs records/24_epochs -->\n'
+  readme_file = folder / 'README.md'
+  readme_file.write_text(f'{mark}<!-- end table -->\n')
+  for check, status in ((True, 1), (False, 0), (True, 0)):
+    monkeypatch.setattr(tables, 'FLAGS', types.SimpleNamespace(check=check))
+    assert tables.main() == status
+  names = 'README.md', 'docs/accuracy_by_epoch.svg'
+  assert capsys.readouterr().err.splitlines() == [
+    *(f'{name} does not agree with the records.' for name in names),
+    *(f'{name} is written anew from the records.' for name in names),
+  ]
+  assert readme_file.read_text() == (
+    f'{mark}{run_tables.runs("records/24_epochs")}<!-- end table -->\n'
+  )
+  assert plot.read(folder / 'docs' / 'accuracy_by_epoch.svg') == {
+    'ours': [[0.5, 0.9], [0.5, 0.92]],
+    'original': [[0.4177]],
+  }
