@@ -10,12 +10,12 @@ Usage::
 Without further files the recipe itself is trained; with some, each is one
 change that goes on top of it. A change is named after its file, the recipe
 after the last --gin_file; a binding belongs to all runs, so a change needs a
-file.
+file. A name stands for the same settings throughout a folder of records.
+
 Runs follow one another, each in a folder of its own, and can be stopped and
 started again: what is finished is kept, what is not is gone on with. One that
 fails does not keep the others from being trained. A finished run leaves a small
-record, NAME-seedN.json; a table of all records ends the output. A name stands
-for the same settings throughout a folder of records.
+record, NAME-seedN.json; a table of all records ends the output.
 
 Flags:
 

@@ -7,8 +7,8 @@ Usage, in the checkout::
 
 A table stands between `<!-- table: KIND FOLDER -->`, the folder being one of
 records, and `<!-- end table -->`; the kinds are those of `studies.readme`. With
---check nothing is written, and the exit status is 1 if a figure would change.
-Without it the plot is drawn anew in any case.
+--check nothing is written, and the exit status is 1 if a table, or what the
+plot draws, would change. Without it the plot is always drawn anew.
 """
 
 import pathlib

@@ -12,6 +12,7 @@ from official_ext import tables
 from official_ext.core.errors import UserError
 from official_ext.studies import (
   figure_tables,
+  markdown,
   plot,
   readme,
   records,
@@ -79,7 +80,7 @@ def test_tables_by_hand(folder):
     '| recipe |  | 2 | 91.00 |  | 99.00 |',
     '| worse | `flip = False` | 1 | 81.00 | -10.00 ± 22.01 | 99.00 |',
     '',
-    'Deviation from run to run, taken for all lines: 1.41 points, with 1 '
+    'Deviation from run to run behind the intervals: 1.41 points, with 1 '
     'degree of freedom.',
   ]
 
@@ -88,17 +89,16 @@ def test_a_published_deviation_is_taken_as_known(folder):
   """1.959964 × 0.01 × √(1 + 1/2); for steps × √(1/2 + 1)."""
   lines = run_tables.costs(str(folder), 0.01).splitlines()
   assert '| -10.00 ± 2.40 |' in lines[3]
-  told = 'Deviation from run to run, taken for all lines: 1.00 points, as '
+  told = 'Deviation from run to run behind the intervals: 1.00 points, as '
   told += 'published (in these runs: 1.41 points, with 1 degree of freedom).'
   assert lines[-1] == told
   lines = run_tables.steps(str(folder), 0.01).splitlines()
   assert lines[3] == '| worse | 1 | 81.00 | -10.00 ± 2.40 |'
   assert lines[-1] == told
-  for file in folder.glob('recipe-seed1.json'):
-    file.unlink()
+  (folder / 'recipe-seed1.json').unlink()
   lines = run_tables.costs(str(folder), 0.01).splitlines()
   assert lines[-1] == (
-    'Deviation from run to run, taken for all lines: 1.00 points, as published.'
+    'Deviation from run to run behind the intervals: 1.00 points, as published.'
   )
 
 
@@ -137,7 +137,7 @@ def test_steps_by_hand(tmp_path):
     # Run by run: 0.01 and 0.03, of deviation 0.0141421.
     '| whole, with the mirror image | 2 | 83.00 | +2.00 ± 12.71 |',
     '',
-    'Deviation from run to run, taken for all lines: 1.41 points, with 1 '
+    'Deviation from run to run behind the intervals: 1.41 points, with 1 '
     'degree of freedom.',
   ]
   summary = run_tables.summary(records.read_all(str(tmp_path))).splitlines()
@@ -215,6 +215,32 @@ def test_what_costs_are_compared_with_is_the_recipe(folder):
   records.write(folder / 'other-seed0.json', other)
   with pytest.raises(UserError, match='of changes to other, recipe; give each'):
     run_tables.costs(str(folder))
+
+
+def test_a_change_has_all_settings_of_its_recipe(tmp_path):
+  """Whichever of them was trained first."""
+  for name, gin in (
+    ('recipe', 'resnet9_cifar10.epochs = 6\nresnet9_cifar10.momentum = 0.8'),
+    ('change', 'resnet9_cifar10.epochs = 7\nresnet9_cifar10.flip = False'),
+  ):
+    record = example_records.record_of(name, 0, 0.5, gin)
+    records.write(tmp_path / f'{name}.json', record)
+  message = "change is no change to recipe as it is there, .*momentum = 0.8'; t"
+  with pytest.raises(UserError, match=message):
+    run_tables.costs(str(tmp_path))
+
+
+def test_equal_changes_are_in_the_order_of_their_names(folder):
+  names = ['b', 'c', 'a', 'e', 'd']
+  for name in names:
+    record = example_records.record_of(name, 0, 0.5)
+    records.write(folder / f'{name}.json', record)
+  lines = run_tables.costs(str(folder)).splitlines()[3:8]
+  assert [line.split()[1] for line in lines] == sorted(names)
+
+
+def test_a_bar_does_not_end_a_cell():
+  assert markdown.table(['a'], [['`x|y`']]) == '| a |\n| --- |\n| `x\\|y` |\n'
 
 
 def test_records_that_are_not_alike_are_refused(tmp_path):

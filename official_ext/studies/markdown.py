@@ -4,6 +4,10 @@ from collections.abc import Sequence
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-  """Returns a table, its lines ended."""
+  """Returns a table, its lines ended; bars in its cells are escaped."""
   lines = [head, ['---'] * len(head), *rows]
-  return ''.join(f'| {" | ".join(line)} |\n' for line in lines)
+  return ''.join(f'| {" | ".join(map(_cell, line))} |\n' for line in lines)
+
+
+def _cell(text: str) -> str:
+  return text.replace('|', r'\|')

@@ -46,7 +46,8 @@ def fill(text: str) -> str:
   if text.count('<!-- table:') != found:
     raise UserError(
       'README.md: a table has no <!-- end table -->, or begins otherwise than '
-      'with <!-- table: KIND FOLDER -->; mend its mark.'
+      'with <!-- table: KIND FOLDER --> or <!-- table: KIND FOLDER '
+      'deviation=POINTS -->; mend its mark.'
     )
   return _MARKED.sub(_table, text)
 

@@ -18,6 +18,9 @@ _RUNTIME_KEYS = (
   'deterministic',
 )
 
+# The records of each variant.
+ByVariant = dict[str, list[dict[str, Any]]]
+
 # What a table needs of a record, and its types.
 _FIELDS = {
   'variant': str,
@@ -129,12 +132,18 @@ def read(path: pathlib.Path) -> dict[str, Any]:
     record = json.loads(path.read_text())
     last = record['epochs'][-1]
     good = all(isinstance(record[key], kind) for key, kind in _FIELDS.items())
+    good = good and isinstance(record['runtime']['mixed_precision_dtype'], str)
     good = good and isinstance(last['train_accuracy'], float)
-    good = good and last['test_accuracy'] == record['test_accuracy']
+    accuracy = last['test_accuracy']
   except (OSError, ValueError, LookupError, TypeError) as error:
     raise UserError(f'{path} is no record of a run.') from error
   if not good:
     raise UserError(f'{path} is no record of a run.')
+  if record['test_accuracy'] != accuracy:
+    raise UserError(
+      f'{path}: test_accuracy={record["test_accuracy"]} is not that of the '
+      f'last epoch, {accuracy}; restore the file.'
+    )
   return record
 
 
@@ -149,7 +158,7 @@ def write(path: pathlib.Path, record: dict[str, Any]) -> None:
   os.replace(new, path)
 
 
-def read_all(folder: str) -> dict[str, list[dict[str, Any]]]:
+def read_all(folder: str) -> ByVariant:
   """Returns the records of a folder by variant, in the order of their seeds.
 
   Raises:
@@ -157,7 +166,7 @@ def read_all(folder: str) -> dict[str, list[dict[str, Any]]]:
       variant have other settings, or 'auto' was one precision in one of them
       and another in another.
   """
-  by_variant: dict[str, list[dict[str, Any]]] = {}
+  by_variant: ByVariant = {}
   precisions: dict[str, str] = {}
   places: dict[tuple[str, int], pathlib.Path] = {}
   for path in sorted(pathlib.Path(folder).expanduser().glob('*.json')):

@@ -46,8 +46,8 @@ class Deviation:
 
   Attributes:
     value: That of a sample.
-    degrees_of_freedom: How many runs there were more than means; infinitely
-      many if the value is taken as known.
+    degrees_of_freedom: Runs less the means taken of them; infinitely many if
+      the value is taken as known.
   """
 
   value: float
@@ -81,8 +81,8 @@ def difference(
   Args:
     values: Figures of the change; one will do.
     reference: Figures without it.
-    deviation: From run to run, of both; None where it is not known, and nor is
-      the interval.
+    deviation: From run to run, of both; None if unknown, and then there is no
+      interval.
   """
   above = statistics.fmean(values) - statistics.fmean(reference)
   if deviation is None:

@@ -8,13 +8,27 @@ from typing import Any
 from official_ext.core.errors import UserError
 from official_ext.studies import markdown, records, run_statistics, settings
 
-_Records = dict[str, list[dict[str, Any]]]
-
 _MIRROR = 'test_accuracy_mirror'
 _WITH_MIRROR = ', with the mirror image'
 
+_SUMMARY_HEAD = (
+  'recipe',
+  'runs',
+  'mean, %',
+  'deviation',
+  '95% interval',
+  'best, %',
+  'seconds',
+)
 
-def summary(by_variant: _Records) -> str:
+_MEAN_HEAD = ('runs', 'mean test accuracy, %')
+_TRAINING_HEAD = 'mean training accuracy, %'
+
+# What ends farther from the recipe may vary more than it from run to run.
+_NEAR = 0.02
+
+
+def summary(by_variant: records.ByVariant) -> str:
   """Returns a table for the terminal: a line for each variant."""
   rows = [_SUMMARY_HEAD, *_summary_rows(by_variant)]
   widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -32,18 +46,19 @@ def costs(folder: str, published: float | None = None) -> str:
   """Returns what each change sets and costs, the dearest first.
 
   The deviation from run to run is taken to be the same with every change, since
-  most are tried once or twice, and stands below the table. The training
+  most are tried once or twice: that of the recipe's runs and of those that end
+  near them, which stands below the table. The training
   accuracy of the last epoch tells a change that trains worse from one that is
   evaluated worse.
 
   Args:
     folder: That of the records.
     published: The deviation, known from elsewhere, of accuracies of 0 to 1;
-      None to take that of the runs of the recipe and of what ends near it.
+      None to take that of the runs.
 
   Raises:
-    UserError: If they are changes to several recipes, or to one without a
-      record.
+    UserError: If they are changes to several recipes, even of one name, or to
+      one without a record.
   """
   by_variant = records.read_all(folder)
   recipe = _recipe(folder, by_variant)
@@ -57,8 +72,10 @@ def costs(folder: str, published: float | None = None) -> str:
   deviation, below = _deviation(alike, published)
   base = by_variant[recipe]
   rows = [(recipe, '', *_mean(figures[recipe]), '', _training(base))]
-  for name in sorted(means.keys() - {recipe}, key=lambda name: means[name]):
-    brought = settings.brought(by_variant[name][0]['gin'], base[0]['gin'])
+  for name in sorted(means.keys() - {recipe}, key=lambda n: (means[n], n)):
+    gin = by_variant[name][0]['gin']
+    _check_change(folder, name, gin, base[0])
+    brought = settings.brought(gin, base[0]['gin'])
     sets = ', '.join(f'`{line}`' for line in brought)
     points = _points(figures[name], figures[recipe], deviation)
     row = name, sets, *_mean(figures[name]), points
@@ -71,9 +88,9 @@ def costs(folder: str, published: float | None = None) -> str:
 def steps(folder: str, published: float | None = None) -> str:
   """Returns what each variant, by name, adds to the one before it.
 
-  The deviation from run to run is taken to be the same for all; with and
-  without the mirror image are two figures of the same runs, and compared run by
-  run.
+  The deviation from run to run is taken to be the same for all. With and
+  without the mirror image are two figures of the same runs: their differences
+  are compared run by run, and have a deviation of their own.
 
   Args:
     folder: That of the records.
@@ -93,28 +110,11 @@ def steps(folder: str, published: float | None = None) -> str:
       gains = [a - b for a, b in zip(mirror, accuracies, strict=True)]
       rows.append((variant + _WITH_MIRROR, *_mean(mirror), _mean_points(gains)))
     before = accuracies
-  head = 'step', *_MEAN_HEAD, 'points over the line above, 95% interval'
+  head = 'step', *_MEAN_HEAD, 'points over the step before, 95% interval'
   return markdown.table(head, rows) + below
 
 
-_SUMMARY_HEAD = (
-  'recipe',
-  'runs',
-  'mean, %',
-  'deviation',
-  '95% interval',
-  'best, %',
-  'seconds',
-)
-
-_MEAN_HEAD = ('runs', 'mean test accuracy, %')
-_TRAINING_HEAD = 'mean training accuracy, %'
-
-# What ends farther from the recipe may vary more than it from run to run.
-_NEAR = 0.02
-
-
-def _recipe(folder: str, by_variant: _Records) -> str:
+def _recipe(folder: str, by_variant: records.ByVariant) -> str:
   """Returns the name of what the others are changes to."""
   recipes = {
     record['recipe'] for found in by_variant.values() for record in found
@@ -133,8 +133,19 @@ def _recipe(folder: str, by_variant: _Records) -> str:
   return recipe
 
 
+def _check_change(
+  folder: str, name: str, gin: str, recipe: dict[str, Any]
+) -> None:
+  lacked = settings.lacked(gin, recipe['gin'])
+  if lacked:
+    raise UserError(
+      f'{folder}: {name} is no change to {recipe["variant"]} as it is there, '
+      f'for it does not have {lacked[0]!r}; train it anew in another folder.'
+    )
+
+
 def _lines(
-  by_variant: _Records,
+  by_variant: records.ByVariant,
 ) -> list[tuple[str, list[float], list[float]]]:
   """Returns names, accuracies and seconds of training, in the order of names.
 
@@ -151,7 +162,7 @@ def _lines(
   return lines
 
 
-def _summary_rows(by_variant: _Records) -> list[tuple[str, ...]]:
+def _summary_rows(by_variant: records.ByVariant) -> list[tuple[str, ...]]:
   return [_summary_row(*line) for line in _lines(by_variant)]
 
 
@@ -235,7 +246,7 @@ def _deviation(
     f'{100 * ours.value:.2f} points, with {ours.degrees_of_freedom} '
     f'{"degree" if ours.degrees_of_freedom == 1 else "degrees"} of freedom'
   )
-  head = '\nDeviation from run to run, taken for all lines: '
+  head = '\nDeviation from run to run behind the intervals: '
   if published is not None:
     here = f' (in these runs: {told})' if told else ''
     text = f'{head}{100 * published:.2f} points, as published{here}.\n'

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gin
@@ -101,8 +101,9 @@ def check(study: Study, runs: Sequence[Run]) -> None:
     UserError: If a gin file is not there or has a mistake, the records cannot
       be written, or what is there is of a training with other settings.
   """
+  beside = records.read_all(study.records_dir)
   for run in runs:
-    _check_run(study, run)
+    _check_run(study, run, beside)
   for folder in {run.record.parent for run in runs}:
     try:
       folder.mkdir(parents=True, exist_ok=True)
@@ -114,7 +115,7 @@ def check(study: Study, runs: Sequence[Run]) -> None:
       ) from error
 
 
-def _check_run(study: Study, run: Run) -> None:
+def _check_run(study: Study, run: Run, beside: records.ByVariant) -> None:
   recipe = _settings(study.gin_files, _bindings(study, run))
   brought = _brought(study, run.change) if run.change else set()
   asked = _settings(_files(study, run.change), _bindings(study, run))
@@ -130,8 +131,15 @@ def _check_run(study: Study, run: Run) -> None:
     settings.check_same(asked, there, run.record, _mend(study))
   else:
     _check_run_there(study, run, asked, runtime)
-    _check_precisions(run, asked, runtime)
-  _check_beside(study, run, {run.variant: asked, study.recipe: recipe})
+    _check_precisions(run, beside, asked, runtime)
+  for name, ours in {run.variant: asked, study.recipe: recipe}.items():
+    for record in beside.get(name, []):
+      settings.check_same(
+        settings.without_seed(ours),
+        settings.without_seed(record['gin']),
+        f'{name} with seed {record["seed"]} in {study.records_dir}',
+        _mend(study),
+      )
 
 
 def _check_run_there(
@@ -159,10 +167,15 @@ def _brought(study: Study, change: str) -> set[str]:
   )
 
 
-def _check_precisions(run: Run, asked: str, runtime: cfg.RuntimeConfig) -> None:
+def _check_precisions(
+  run: Run,
+  beside: records.ByVariant,
+  asked: str,
+  runtime: cfg.RuntimeConfig,
+) -> None:
   """Raises where 'auto' is another precision than in the records there."""
   precision = settings.asked_precision(asked)
-  for found in records.read_all(str(run.record.parent)).values():
+  for found in beside.values():
     for record in found:
       there = record['runtime']['mixed_precision_dtype']
       same = settings.asked_precision(record['gin']) == precision
@@ -174,30 +187,10 @@ def _check_precisions(run: Run, asked: str, runtime: cfg.RuntimeConfig) -> None:
         )
 
 
-def _check_beside(study: Study, run: Run, asked: Mapping[str, str]) -> None:
-  """Raises where other seeds, or the recipe, were trained otherwise.
-
-  Args:
-    study: What the runs have in common.
-    run: One of them.
-    asked: The settings now of variants that records may be there of.
-  """
-  folder = run.record.parent
-  beside = records.read_all(str(folder))
-  for variant, ours in asked.items():
-    for record in beside.get(variant, []):
-      settings.check_same(
-        settings.without_seed(ours),
-        settings.without_seed(record['gin']),
-        folder / f'{variant}-seed{record["seed"]}.json',
-        _mend(study),
-      )
-
-
 def _mend(study: Study) -> str:
   return (
-    'give the change a gin file of its own, or name another --records_dir than '
-    f'{study.records_dir}'
+    'give what is trained a gin file of another name, or name another '
+    f'--records_dir than {study.records_dir}'
   )
 
 

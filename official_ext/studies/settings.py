@@ -1,5 +1,6 @@
 """What gin's text of a training says, wherever it was made."""
 
+import ast
 import hashlib
 import pathlib
 import re
@@ -9,8 +10,8 @@ from official_ext.core.errors import UserError
 # What gin's text has of places on one machine; a long value goes on in the next
 # line.
 _COMMENT = re.compile(r'^#.*\n?', re.MULTILINE)
-_DATA_DIR = re.compile(r'^\w+\.data_dir = (.*\\\n)*.*\n?', re.MULTILINE)
-_CHECKPOINT = re.compile(r'(?<=\.init_checkpoint = )(.*\\\n)*.*')
+_DATA_DIR = re.compile(r'^\w+\.data_dir = .*(?:\n[ \t].*)*\n?', re.MULTILINE)
+_CHECKPOINT = re.compile(r'(?<=\.init_checkpoint = ).*(?:\n[ \t].*)*')
 _SEED = re.compile(r'^resnet9_cifar10\.seed = .*\n?', re.MULTILINE)
 _BINDING = re.compile(r'^\S+ = .*(?:\n[ \t].*)*', re.MULTILINE)
 _BREAK = re.compile(r'(\s*\\)?\n\s*')
@@ -27,7 +28,8 @@ def of(gin_text: str) -> str:
 
 
 def _digest(place: re.Match[str]) -> str:
-  digest = hashlib.sha256(''.join(place[0].split('\\\n')).strip().encode())
+  value = ast.literal_eval(place[0].replace('\\\n', '').strip())
+  digest = hashlib.sha256(repr(value).encode())
   return f"'{digest.hexdigest()[:16]}'"
 
 
@@ -55,9 +57,22 @@ def brought(text: str, base: str) -> list[str]:
   ]
 
 
+def lacked(text: str, base: str) -> list[str]:
+  """Returns what the base binds and its change does not.
+
+  A change that is put on top of the base may bind anew, but not unbind.
+  """
+  names = {_name(line) for line in _bindings(text)}
+  return [line for line in _bindings(base) if _name(line) not in names]
+
+
 def _bindings(text: str) -> list[str]:
   found = _BINDING.findall(without_seed(text))
   return [_BREAK.sub(' ', binding) for binding in found]
+
+
+def _name(binding: str) -> str:
+  return binding.partition(' = ')[0]
 
 
 def asked_precision(gin_text: str) -> str:
@@ -72,8 +87,8 @@ def check_same(
   """Raises where a name stands for two trainings.
 
   Args:
-    asked: Settings.
-    there: Those that have to be the same.
+    asked: Settings, as they ought to be.
+    there: Settings, as they are.
     place: Where the latter are.
     mend: What to do.
 
@@ -83,8 +98,8 @@ def check_same(
   if asked == there:
     return
   ours, theirs = asked.splitlines(), there.splitlines()
-  added = [f'{a.strip()!r} is asked for' for a in ours if a not in theirs]
-  left_out = [f'{a.strip()!r} was' for a in theirs if a not in ours]
+  added = [f'without {a.strip()!r}' for a in ours if a not in theirs]
+  left_out = [f'with {a.strip()!r}' for a in theirs if a not in ours]
   line, *_ = *added, *left_out, 'the same lines in another order'
   raise UserError(
     f'{place} is of a training with other settings: {line}; {mend}.'
