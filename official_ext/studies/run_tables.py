@@ -47,9 +47,8 @@ def costs(folder: str, published: float | None = None) -> str:
 
   The deviation from run to run is taken to be the same with every change, since
   most are tried once or twice: that of the recipe's runs and of those that end
-  near them, which stands below the table. The training
-  accuracy of the last epoch tells a change that trains worse from one that is
-  evaluated worse.
+  near them, which stands below the table. The training accuracy of the last
+  epoch tells a change that trains worse from one that is evaluated worse.
 
   Args:
     folder: That of the records.
@@ -62,27 +61,19 @@ def costs(folder: str, published: float | None = None) -> str:
   """
   by_variant = records.read_all(folder)
   recipe = _recipe(folder, by_variant)
-  figures = {name: _accuracies(found) for name, found in by_variant.items()}
-  means = {name: statistics.fmean(values) for name, values in figures.items()}
+  base = by_variant.pop(recipe)
+  changes = sorted(by_variant.values(), key=_mean_accuracy)
   alike = [
-    values
-    for name, values in figures.items()
-    if abs(means[name] - means[recipe]) <= _NEAR
+    _accuracies(found)
+    for found in (base, *changes)
+    if abs(_mean_accuracy(found) - _mean_accuracy(base)) <= _NEAR
   ]
   deviation, below = _deviation(alike, published)
-  base = by_variant[recipe]
-  rows = [(recipe, '', *_mean(figures[recipe]), '', _training(base))]
-  for name in sorted(means.keys() - {recipe}, key=lambda n: (means[n], n)):
-    gin = by_variant[name][0]['gin']
-    _check_change(folder, name, gin, base[0])
-    brought = settings.brought(gin, base[0]['gin'])
-    sets = ', '.join(f'`{line}`' for line in brought)
-    points = _points(figures[name], figures[recipe], deviation)
-    row = name, sets, *_mean(figures[name]), points
-    rows.append((*row, _training(by_variant[name])))
+  first = recipe, '', *_mean(_accuracies(base)), '', _training(base)
+  rows = [_cost(folder, found, base, deviation) for found in changes]
   points_head = 'points against the recipe, 95% interval'
   head = 'change', 'sets', *_MEAN_HEAD, points_head, _TRAINING_HEAD
-  return markdown.table(head, rows) + below
+  return markdown.table(head, [first, *rows]) + below
 
 
 def steps(folder: str, published: float | None = None) -> str:
@@ -133,15 +124,23 @@ def _recipe(folder: str, by_variant: records.ByVariant) -> str:
   return recipe
 
 
-def _check_change(
-  folder: str, name: str, gin: str, recipe: dict[str, Any]
-) -> None:
-  lacked = settings.lacked(gin, recipe['gin'])
+def _cost(
+  folder: str,
+  found: list[dict[str, Any]],
+  base: list[dict[str, Any]],
+  deviation: run_statistics.Deviation | None,
+) -> tuple[str, ...]:
+  """Returns the line of a change, of which these are the records."""
+  name, gin, base_gin = found[0]['variant'], found[0]['gin'], base[0]['gin']
+  lacked = settings.lacked(gin, base_gin)
   if lacked:
     raise UserError(
-      f'{folder}: {name} is no change to {recipe["variant"]} as it is there, '
+      f'{folder}: {name} is no change to {base[0]["variant"]} as it is there, '
       f'for it does not have {lacked[0]!r}; train it anew in another folder.'
     )
+  sets = ', '.join(f'`{line}`' for line in settings.brought(gin, base_gin))
+  points = _points(_accuracies(found), _accuracies(base), deviation)
+  return name, sets, *_mean(_accuracies(found)), points, _training(found)
 
 
 def _lines(
@@ -194,6 +193,10 @@ def _range(seconds: Sequence[float]) -> str:
 
 def _accuracies(found: Sequence[dict[str, Any]]) -> list[float]:
   return [record['test_accuracy'] for record in found]
+
+
+def _mean_accuracy(found: Sequence[dict[str, Any]]) -> float:
+  return statistics.fmean(_accuracies(found))
 
 
 def _mirror_accuracies(found: Sequence[dict[str, Any]]) -> list[float]:
