@@ -243,9 +243,7 @@ def test_a_name_stands_for_one_training(tmp_path, monkeypatch, place):
   text = 'resnet9_cifar10.epochs = 30\nresnet9_cifar10.seed = 4'
   if place == 'record':
     run.record.parent.mkdir(parents=True)
-    records.write(
-      run.record, example_records.record_of('recipe', 4, 0.5) | {'gin': text}
-    )
+    example_records.write(run.record.parent, 'recipe', 4, 0.5, text)
   else:
     run.model_dir.mkdir(parents=True)
     comment = '# Parameters for resnet9_cifar10:\n'
@@ -277,12 +275,9 @@ def test_a_variant_has_the_same_settings_with_every_seed(
   (change,) = runs.plan(study, ['change.gin'], ['4'])
   folder = run.record.parent
   folder.mkdir(parents=True)
-  record = example_records.record_of
-  for other in (
-    record('recipe', 0, 0.5, f'{text}0'),
-    record('change', 0, 0.5, f'{changed}resnet9_cifar10.seed = 0'),
-  ):
-    records.write(folder / f'{other["variant"]}-seed0.json', other)
+  changed += 'resnet9_cifar10.seed = 0'
+  example_records.write(folder, 'recipe', 0, 0.5, f'{text}0')
+  example_records.write(folder, 'change', 0, 0.5, changed)
   runs.check(study, [run, change])
   pathlib.Path('change.gin').write_text('resnet9_cifar10.momentum = 0.8\n')
   message = r'change with seed 0 in .* is of .*without .*momentum = 0\.8.; gi'
@@ -290,12 +285,11 @@ def test_a_variant_has_the_same_settings_with_every_seed(
     runs.check(study, [change])
   pathlib.Path('recipe.gin').write_text('resnet9_cifar10.epochs = 31\n')
   message = r'recipe with seed 0 in .* is of .*without .*epochs = 31.; give'
+  pathlib.Path('another.gin').write_text('')
   for asked in (run, *runs.plan(study, ['another.gin'], ['4'])):
-    pathlib.Path('another.gin').write_text('')
     with pytest.raises(UserError, match=message):
       runs.check(study, [asked])
-  other = record('change', 1, 0.5, 'resnet9_cifar10.epochs = 30')
-  records.write(folder / 'change-seed1.json', other)
+  example_records.write(folder, 'change', 1, 0.5, 'resnet9_cifar10.epochs = 30')
   message = r'change-seed1\.json is of a training .*without .*flip = False.; mo'
   with pytest.raises(UserError, match=message):
     records.read_all(str(folder))
@@ -340,8 +334,7 @@ def test_records_of_one_precision_are_compared(tmp_path, monkeypatch, cpu):
   study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs')
   (run,) = runs.plan(study, [], ['4'])
   run.record.parent.mkdir(parents=True)
-  there = example_records.record_of('recipe', 0, 0.5)
-  records.write(run.record.with_name('recipe-seed0.json'), there)
+  example_records.write(run.record.parent, 'recipe', 0, 0.5)
   cpu('flags: avx2')
   runs.check(study, [run])
   cpu('flags: avx2 amx_bf16')

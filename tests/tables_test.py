@@ -107,8 +107,7 @@ def test_what_ends_far_away_says_nothing_of_the_deviation(folder):
   for name, accuracies in (('like', (0.89, 0.93)), ('worse', (0.81, 0.21))):
     for seed, accuracy in enumerate(accuracies):
       gin = {'like': '', 'worse': 'resnet9_cifar10.flip = False'}[name]
-      record = example_records.record_of(name, seed, accuracy, gin)
-      records.write(folder / f'{name}-seed{seed}.json', record)
+      example_records.write(folder, name, seed, accuracy, gin)
   table = run_tables.costs(str(folder))
   assert table.endswith(': 2.24 points, with 2 degrees of freedom.\n')
   # t of two degrees is 4.302653; × 0.0223607 × √(1/2 + 1/2).
@@ -127,8 +126,7 @@ def test_steps_by_hand(tmp_path):
     ('whole', 1, 0.82, 0.85),
   ):
     more = {'test_accuracy_mirror': mirror} if mirror else {}
-    record = example_records.record_of(name, seed, accuracy, **more)
-    records.write(tmp_path / f'{name}-seed{seed}.json', record)
+    example_records.write(tmp_path, name, seed, accuracy, **more)
   # Deviation 0.0141421, one degree of freedom: 12.7062 × √2, then × √(3/2).
   assert run_tables.steps(str(tmp_path)).splitlines()[2:] == [
     '| 0_base | 1 | 50.00 |  |',
@@ -202,8 +200,7 @@ def test_tables_are_put_between_their_marks(folder):
 def test_what_costs_are_compared_with_is_the_recipe(folder):
   """Though a change may have as many runs, or more."""
   for seed in range(1, 4):
-    record = example_records.record_of('a_change', seed, 0.8 + seed / 100)
-    records.write(folder / f'a_change-seed{seed}.json', record)
+    example_records.write(folder, 'a_change', seed, 0.8 + seed / 100)
   lines = run_tables.costs(str(folder)).splitlines()[2:-2]
   assert [line.split()[1] for line in lines] == ['recipe', 'worse', 'a_change']
   assert lines[0] == '| recipe |  | 2 | 91.00 |  | 99.00 |'
@@ -291,8 +288,7 @@ def test_a_plot_has_a_longer_training_beside_the_recipe(tmp_path):
     '{"test_acc": 0.4}\n{"test_acc": 0.55556}\n'
   )
   for name in ('thirty_epochs', 'resnet9_v100', 'other'):
-    record = example_records.record_of(name, 0, len(name) / 100)
-    records.write(study / f'{name}-seed0.json', record)
+    example_records.write(study, name, 0, len(name) / 100)
   curves = plot.curves(tmp_path)
   assert list(curves.items()) == [
     ('ours', [[0.12]]),

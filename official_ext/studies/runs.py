@@ -102,6 +102,8 @@ def check(study: Study, runs: Sequence[Run]) -> None:
       be written, or what is there is of a training with other settings.
   """
   beside = records.read_all(study.records_dir)
+  recipe = _settings(study.gin_files, study.bindings)
+  _check_beside(study, study.recipe, recipe, beside)
   for run in runs:
     _check_run(study, run, beside)
   for folder in {run.record.parent for run in runs}:
@@ -116,14 +118,13 @@ def check(study: Study, runs: Sequence[Run]) -> None:
 
 
 def _check_run(study: Study, run: Run, beside: records.ByVariant) -> None:
-  recipe = _settings(study.gin_files, _bindings(study, run))
   brought = _brought(study, run.change) if run.change else set()
   asked = _settings(_files(study, run.change), _bindings(study, run))
   runtime = experiment.parse_gin_alone().runtime
-  overridden = brought.difference(asked.splitlines())
+  overridden = brought.difference(settings.bindings(asked))
   if overridden:
     raise UserError(
-      f'{run.change} sets {min(overridden).strip()!r}, which --gin_params or '
+      f'{run.change} sets {min(overridden)!r}, which --gin_params or '
       '--seeds overrides; leave one of them out.'
     )
   if run.record.exists():
@@ -132,14 +133,20 @@ def _check_run(study: Study, run: Run, beside: records.ByVariant) -> None:
   else:
     _check_run_there(study, run, asked, runtime)
     _check_precisions(run, beside, asked, runtime)
-  for name, ours in {run.variant: asked, study.recipe: recipe}.items():
-    for record in beside.get(name, []):
-      settings.check_same(
-        settings.without_seed(ours),
-        settings.without_seed(record['gin']),
-        f'{name} with seed {record["seed"]} in {study.records_dir}',
-        _mend(study),
-      )
+  _check_beside(study, run.variant, asked, beside)
+
+
+def _check_beside(
+  study: Study, variant: str, asked: str, beside: records.ByVariant
+) -> None:
+  """Raises where a variant was trained with other settings than asked."""
+  for record in beside.get(variant, []):
+    settings.check_same(
+      settings.without_seed(asked),
+      settings.without_seed(record['gin']),
+      f'{variant} with seed {record["seed"]} in {study.records_dir}',
+      _mend(study),
+    )
 
 
 def _check_run_there(
@@ -160,11 +167,12 @@ def _settings(files: Sequence[str], bindings: Sequence[str]) -> str:
 
 
 def _brought(study: Study, change: str) -> set[str]:
-  """Returns the lines of gin that a change brings to the recipe."""
-  before = _settings(study.gin_files, []).splitlines()
-  return set(_settings(_files(study, change), []).splitlines()).difference(
-    before
+  """Returns the bindings that a change brings to the recipe."""
+  before, after = (
+    settings.bindings(_settings(files, []))
+    for files in (study.gin_files, _files(study, change))
   )
+  return set(after).difference(before)
 
 
 def _check_precisions(

@@ -49,10 +49,10 @@ def brought(text: str, base: str) -> list[str]:
     A line for each, such as `momentum = 0.5`; of another configurable than
     `resnet9_cifar10`, with its name.
   """
-  before = _bindings(base)
+  before = bindings(base)
   return [
     line.removeprefix('resnet9_cifar10.')
-    for line in _bindings(text)
+    for line in bindings(without_seed(text))
     if line not in before
   ]
 
@@ -62,13 +62,15 @@ def lacked(text: str, base: str) -> list[str]:
 
   A change that is put on top of the base may bind anew, but not unbind.
   """
-  names = {_name(line) for line in _bindings(text)}
-  return [line for line in _bindings(base) if _name(line) not in names]
+  names = {_name(line) for line in bindings(text)}
+  return [
+    line for line in bindings(without_seed(base)) if _name(line) not in names
+  ]
 
 
-def _bindings(text: str) -> list[str]:
-  found = _BINDING.findall(without_seed(text))
-  return [_BREAK.sub(' ', binding) for binding in found]
+def bindings(text: str) -> list[str]:
+  """Returns a line for each binding, however many it has in the text."""
+  return [_BREAK.sub(' ', binding) for binding in _BINDING.findall(text)]
 
 
 def _name(binding: str) -> str:
