@@ -1,12 +1,13 @@
-"""Measures how near an experiment's training is to the machine's limits.
+r"""Measures how near an experiment's training is to the machine's limits.
 
 The experiment is chosen as for `official_ext.train`, whose flags it takes::
 
   python -m official_ext.benchmark --gin_file gin/resnet9_v100.gin --json FILE
 
 About five minutes on two CPU cores; `--rounds 2 --seconds 0.2` is a short form
-that shows that all of it runs. With further gin files, each a change that goes
-on top of the recipe, the training steps alone are compared::
+that shows that all of it runs. With further gin files, or names with a binding
+(`no_flip:resnet9_cifar10.flip=False`), each a change that goes on top of the
+recipe, the training steps alone are compared::
 
   python -m official_ext.benchmark --gin_file gin/resnet9_v100.gin \
     gin/resnet9_dawn.gin
@@ -104,19 +105,19 @@ def _compare(changes: Sequence[str]) -> Any:
 
   files = FLAGS.gin_file or []
   recipe = pathlib.Path(files[-1]).stem if files else FLAGS.experiment
-  named = gin_config.name_changes(recipe, changes)
+  named = gin_config.named_changes(recipe, changes)
   variants = {recipe: _parse(files)}
-  for name, change in named.items():
-    variants[name] = _parse([*files, change])
+  for change in named:
+    variants[change.name] = _parse([*files, *change.files], change.bindings)
   return step_times.measure(variants, FLAGS.rounds, FLAGS.seconds)
 
 
-def _parse(gin_files: Sequence[str]) -> Any:
-  """Returns the config of gin files, whose data is here."""
+def _parse(gin_files: Sequence[str], bindings: Sequence[str] = ()) -> Any:
+  """Returns the config of gin files and bindings, whose data is here."""
   from official_ext.benchmarks import local_data
   from official_ext.core import experiment, gin_config
 
-  gin_config.parse(gin_files, FLAGS.gin_params or [])
+  gin_config.parse(gin_files, [*bindings, *(FLAGS.gin_params or [])])
   local_data.check(FLAGS)
   return experiment.parse(FLAGS)
 

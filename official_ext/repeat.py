@@ -1,16 +1,18 @@
-"""Trains a recipe, and changes to it, with several seeds; keeps records.
+r"""Trains a recipe, and changes to it, with several seeds; keeps records.
 
 Usage::
 
   python -m official_ext.repeat --gin_file gin/resnet9_v100.gin --seeds 0,1 \
     --records_dir records/24_epochs
   python -m official_ext.repeat --gin_file gin/resnet9_v100.gin --seeds 0 \
-    --records_dir records/mine gin/causes/he_uniform.gin my_change.gin
+    --records_dir records/mine gin/causes/he_uniform.gin my_change.gin \
+    no_flip:resnet9_cifar10.flip=False
 
-Without further files the recipe itself is trained; with some, each is one
-change that goes on top of it. A change is named after its file, the recipe
-after the last --gin_file; a binding belongs to all runs, so a change needs a
-file. A name stands for the same settings throughout a folder of records.
+Without changes the recipe itself is trained; with some, each goes on top of it
+by itself. A change is a gin file, after which it is named, or a name with one
+binding. The recipe is named after the last --gin_file, or by --name, as where
+--gin_params make another recipe of it. A name stands for the same settings
+throughout a folder of records.
 
 Runs follow one another, each in a folder of its own, and can be stopped and
 started again: what is finished is kept, what is not is gone on with. One that
@@ -21,11 +23,14 @@ Flags:
 
   --gin_file      The recipe: a gin file; repeatable.
   --gin_params    A binding for all runs; repeatable.
+  --name          Name of the recipe.
   --seeds         Seeds, such as 0,1,2.
   --records_dir   Folder of the records.
   --runs_dir      Folder of the runs' own folders; runs by default.
   --traceback     Show the full trace of an error.
 """
+
+import pathlib
 
 from absl import flags
 
@@ -42,6 +47,7 @@ def define_flags() -> None:
   flags.DEFINE_multi_string(
     'gin_params', None, 'A binding for all runs; repeatable.'
   )
+  flags.DEFINE_string('name', None, 'Name of the recipe.')
   flags.DEFINE_list('seeds', None, 'Seeds, such as 0,1,2.')
   flags.DEFINE_string('records_dir', None, 'Folder of the records.')
   flags.DEFINE_string('runs_dir', 'runs', "Folder of the runs' own folders.")
@@ -57,7 +63,11 @@ def main(changes: list[str]) -> None:
 
   streams.outlive_readers()
   study = runs.Study(
-    FLAGS.gin_file, FLAGS.gin_params or [], FLAGS.records_dir, FLAGS.runs_dir
+    FLAGS.gin_file,
+    FLAGS.gin_params or [],
+    FLAGS.records_dir,
+    FLAGS.runs_dir,
+    FLAGS.name or pathlib.Path(FLAGS.gin_file[-1]).stem,
   )
   planned = runs.plan(study, changes, FLAGS.seeds)
   runs.check(study, planned)

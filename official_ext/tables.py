@@ -1,4 +1,4 @@
-"""Writes the tables of README.md and the plot anew, from the records.
+"""Writes the tables of README.md and docs, and the plot, from the records.
 
 Usage, in the checkout::
 
@@ -6,9 +6,10 @@ Usage, in the checkout::
   python -m official_ext.tables --check
 
 A table stands between `<!-- table: KIND FOLDER -->`, the folder being one of
-records, and `<!-- end table -->`; the kinds are those of `studies.readme`. With
---check nothing is written, and the exit status is 1 if a table, or what the
-plot draws, would change. Without it the plot is always drawn anew.
+records, and `<!-- end table -->`; the kinds and their options are those of
+`studies.pages`. With --check nothing is written, and the exit status is 1 if a
+table, or what the plot draws, would change. Without it the plot is always drawn
+anew.
 """
 
 import pathlib
@@ -21,7 +22,10 @@ from official_ext.core.errors import UserError
 
 FLAGS = flags.FLAGS
 
-_PLOT = pathlib.Path('docs/accuracy_by_epoch.svg')
+_README = pathlib.Path('README.md')
+_RECORDS = pathlib.Path('records')
+_DOCS = pathlib.Path('docs')
+_PLOT = _DOCS / 'accuracy_by_epoch.svg'
 
 
 def define_flags() -> None:
@@ -32,25 +36,27 @@ def define_flags() -> None:
 
 def main() -> int:
   """Writes, or says, what does not agree with the records."""
-  from official_ext.studies import plot, readme
+  from official_ext.studies import pages, plot
 
-  path = pathlib.Path('README.md')
-  if not path.exists() or not pathlib.Path('records').exists():
+  if not _README.exists() or not _RECORDS.exists():
     raise UserError(
       'README.md and records are not here; run this in the checkout.'
     )
-  old = path.read_text()
-  new = readme.fill(old)
-  curves = plot.curves(pathlib.Path('records'))
-  stale = [str(path)] if new != old else []
+  texts = {
+    path: pages.fill(path.read_text(), str(path))
+    for path in (_README, *sorted(_DOCS.glob('*.md')))
+  }
+  curves = plot.curves(_RECORDS)
+  stale = [path for path, text in texts.items() if text != path.read_text()]
   if plot.read(_PLOT) != curves:
-    stale.append(str(_PLOT))
-  for name in stale:
+    stale.append(_PLOT)
+  for path in stale:
     what = 'does not agree with' if FLAGS.check else 'is written anew from'
-    print(f'{name} {what} the records.', file=sys.stderr)
+    print(f'{path} {what} the records.', file=sys.stderr)
   if FLAGS.check:
     return 1 if stale else 0
-  path.write_text(new)
+  for path, text in texts.items():
+    path.write_text(text)
   if curves:
     plot.draw(curves, _PLOT)
   else:

@@ -301,17 +301,20 @@ def test_a_change_is_measured_beside_the_recipe(shapes_dir, tmp_path):
   )
   arguments = ('--gin_file=recipe.gin', '--rounds=1', '--seconds=0.05')
   arguments += ('--json=steps.json', 'shorter.gin')
+  arguments += ('longer:resnet9_cifar10.epochs = 4',)
   result = _benchmark(tmp_path, *arguments)
   assert result.returncode == 0, result.stderr
   figures = json.loads((tmp_path / 'steps.json').read_text())
-  recipe, shorter = figures['variants'].values()
-  assert list(figures['variants']) == ['recipe', 'shorter']
+  recipe, shorter, longer = figures['variants'].values()
+  assert list(figures['variants']) == ['recipe', 'shorter', 'longer']
   speeds = recipe['images_per_second'], shorter['images_per_second']
   assert shorter['step_time_over_recipe'] == speeds[0] / speeds[1]
   assert recipe['training_seconds'] == 9 * 30 / speeds[0]
   assert shorter['training_seconds'] == 6 * 30 / speeds[1]
+  seconds = 12 * 30 / longer['images_per_second']
+  assert longer['training_seconds'] == seconds
   assert figures['setup']['precision'] == dict.fromkeys(
-    ('recipe', 'shorter'), 'float32'
+    ('recipe', 'shorter', 'longer'), 'float32'
   )
   assert 'shorter' in result.stdout
   again = _benchmark(tmp_path, *arguments)

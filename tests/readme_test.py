@@ -1,6 +1,7 @@
 """README's commands, as they stand there, over small data."""
 
 import os
+import pathlib
 import re
 import shlex
 import shutil
@@ -107,7 +108,8 @@ def test_repeated_runs_go_with_the_records(line, tmp_path, monkeypatch):
     for word in values(words)[1:]
     for path in sorted(ROOT.glob(word))
   ]
-  study = runs.Study(values.gin_file, [], values.records_dir, 'runs')
+  recipe = pathlib.Path(values.gin_file[-1]).stem
+  study = runs.Study(values.gin_file, [], values.records_dir, 'runs', recipe)
   planned = runs.plan(study, changes, values.seeds)
   runs.check(study, planned)
   assert len(planned) == len(values.seeds) * max(1, len(changes))

@@ -16,7 +16,7 @@ import pytest
 import tiny
 
 from official_ext import repeat
-from official_ext.core import devices, stopping
+from official_ext.core import devices, gin_config, run_dir, stopping
 from official_ext.core.errors import RunError, Stopped, UserError
 from official_ext.studies import records, runs, settings
 
@@ -24,6 +24,8 @@ _ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 _ARGUMENTS = ['--gin_file=recipe.gin', '--records_dir=records/tiny']
+# Enough of them for a signal to come before the last.
+_EPOCHS = 12
 
 
 def _repeat(folder, *arguments):
@@ -38,7 +40,8 @@ def study(shapes_dir, tmp_path_factory):
   """
   folder = tmp_path_factory.mktemp('study')
   place = f"resnet9_cifar10.data_dir = '{shapes_dir}'"
-  recipe = '\n'.join([*tiny.BINDINGS, place])
+  epochs = f'resnet9_cifar10.epochs = {_EPOCHS}'
+  recipe = '\n'.join([*tiny.BINDINGS, place, epochs])
   (folder / 'recipe.gin').write_text(recipe)
   (folder / 'no_flip.gin').write_text('resnet9_cifar10.flip = False\n')
   process = subprocess.Popen(
@@ -61,12 +64,11 @@ def study(shapes_dir, tmp_path_factory):
 def test_a_stopped_run_is_gone_on_with(study):
   folder, stopped, rows, output = study
   record = json.loads((folder / 'records/tiny/recipe-seed3.json').read_text())
-  assert [row['step'] for row in record['epochs']] == [3, 6, 9]
-  # Where it was too late to stop, the run had ended.
-  assert stopped in (0, 128 + signal.SIGTERM)
-  if stopped:
-    assert 1 <= len(rows) < 3
-    assert 'Going on in' in output
+  steps = [row['step'] for row in record['epochs']]
+  assert steps == [3 * epoch for epoch in range(1, _EPOCHS + 1)]
+  assert stopped == 128 + signal.SIGTERM
+  assert 1 <= len(rows) < _EPOCHS
+  assert 'Going on in' in output
   kept = [json.loads(row) for row in rows]
   assert record['epochs'][: len(kept)] == kept
 
@@ -90,13 +92,21 @@ def test_finished_runs_are_kept_and_a_change_is_one_more(study):
   again = _repeat(folder, '--seeds=3')
   assert 'recipe-seed3 (1 of 1) is finished' in again.stdout
   assert (records_dir / 'recipe-seed3.json').read_bytes() == before
-  changed = _repeat(folder, '--seeds=3', 'no_flip.gin')
+  binding = 'no_crop: resnet9_cifar10.crop_padding = 0'
+  changed = _repeat(folder, '--seeds=3', 'no_flip.gin', binding)
   assert changed.returncode == 0, changed.stderr
-  record = json.loads((records_dir / 'no_flip-seed3.json').read_text())
-  assert 'resnet9_cifar10.flip = False' in record['gin']
-  lines = changed.stdout.splitlines()[-3:]
+  recipe = json.loads((records_dir / 'recipe-seed3.json').read_text())
+  for name, line in (
+    ('no_flip', 'flip = False'),
+    ('no_crop', 'crop_padding = 0'),
+  ):
+    record = json.loads((records_dir / f'{name}-seed3.json').read_text())
+    assert settings.brought(record['gin'], recipe['gin']) == [line]
+    assert record['recipe'] == 'recipe'
+  lines = changed.stdout.splitlines()[-4:]
   assert lines[0].split()[:3] == ['recipe', 'runs', 'mean,']
   assert [line.split()[:2] for line in lines[1:]] == [
+    ['no_crop', '1'],
     ['no_flip', '1'],
     ['recipe', '1'],
   ]
@@ -119,6 +129,20 @@ def test_finished_runs_are_kept_and_a_change_is_one_more(study):
     (['precision = "float16"'], ['0'], "'float16' needs a GPU"),
     (['seed = 7'], ['0'], "0.gin sets 'resnet9_cifar10.seed = 7', which"),
     (['momentum = 0.5'], ['0'], "sets 'resnet9_cifar10.momentum = 0.5', which"),
+    (
+      ['x:resnet9_cifar10.momentum=0.5'],
+      ['0'],
+      "x sets 'resnet9_cifar10.momen",
+    ),
+    (['x:resnet9_cifar10.flipp=1'], ['0'], "doesn't have a parameter named"),
+    (['x.gin', 'x:a.b=1'], ['0'], 'two of the files have the same name'),
+    (['comment.gin'], ['0'], 'comment.gin changes nothing of recipe; leave'),
+    (['flip = True'], ['0', '1'], '0.gin changes nothing of recipe; leave it'),
+    (
+      ['x:y/resnet9_cifar10.flip=False'],
+      ['3'],
+      'x changes nothing of recipe; ',
+    ),
   ],
 )
 def test_a_mistake_is_told_before_any_run(
@@ -126,21 +150,106 @@ def test_a_mistake_is_told_before_any_run(
 ):
   monkeypatch.chdir(tmp_path)
   pathlib.Path('recipe.gin').write_text('')
+  pathlib.Path('comment.gin').write_text('# Nothing yet.\n')
   pathlib.Path('wrong.gin').write_text('resnet9_cifar10.flipp = True')
   for number, change in enumerate(changes):
-    if '=' in change:
+    if ' = ' in change:
       changes = [f'{number}.gin']
       pathlib.Path(changes[0]).write_text(f'resnet9_cifar10.{change}')
   bindings = ['resnet9_cifar10.momentum = 0.9']
-  study = runs.Study(['recipe.gin'], bindings, 'records/tiny', 'runs')
+  study = runs.Study(['recipe.gin'], bindings, 'records/tiny', 'runs', 'recipe')
   with pytest.raises(UserError, match=re.escape(message)):
     runs.check(study, runs.plan(study, changes, seeds))
   assert not pathlib.Path('runs').exists()
 
 
+def test_a_bound_precision_is_a_change_though_the_machine_has_it(
+  tmp_path, monkeypatch, cpu
+):
+  """So that the same command does not fail on some machines."""
+  cpu('flags: avx2')
+  monkeypatch.chdir(tmp_path)
+  pathlib.Path('recipe.gin').write_text('')
+  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
+  change = "in_float32:resnet9_cifar10.precision='float32'"
+  (run,) = runs.plan(study, [change], ['0'])
+  assert run.change.bindings == ("resnet9_cifar10.precision='float32'",)
+  assert run.name == 'in_float32-seed0'
+  runs.check(study, [run])
+
+
+def test_an_override_does_not_set_the_seed(tmp_path, monkeypatch):
+  """Else runs of one seed would count as several."""
+  monkeypatch.chdir(tmp_path)
+  pathlib.Path('recipe.gin').write_text('')
+  override = "any_experiment.overrides = {'runtime.seed': 7}"
+  study = runs.Study(
+    ['recipe.gin'], [override], 'records/tiny', 'runs', 'recipe'
+  )
+  runs.check(study, runs.plan(study, [], ['7']))
+  with pytest.raises(UserError, match='recipe-seed0: an override in gin sets '):
+    runs.check(study, runs.plan(study, [], ['0']))
+
+
+def test_a_folder_in_use_is_told_before_any_run(tmp_path, monkeypatch):
+  """As by the training of a command that was killed."""
+  monkeypatch.chdir(tmp_path)
+  pathlib.Path('recipe.gin').write_text('')
+  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
+  planned = runs.plan(study, [], ['0', '1'])
+  planned[1].model_dir.mkdir(parents=True)
+  runs.check(study, planned)
+  with run_dir.held(str(planned[1].model_dir)):
+    message = f'seed1 is in use by process {os.getpid()} on '
+    with pytest.raises(UserError, match=message):
+      runs.check(study, planned)
+
+
+@pytest.mark.parametrize('text', ['', 'a: [', 'runtime: {}', 'runtime: 3'])
+def test_a_run_that_lost_its_config_is_told(tmp_path, text):
+  file = tmp_path / 'params.yaml'
+  file.write_text(text)
+  with pytest.raises(UserError, match='no longer says how it was trained') as e:
+    records.check_precision(file, 'float32')
+  assert '\n' not in str(e.value)
+
+
+def test_a_recipe_has_the_name_that_it_is_given(monkeypatch):
+  planned = []
+
+  def check(study, found):
+    planned.extend(found)
+    raise UserError('enough')
+
+  monkeypatch.setattr(runs, 'check', check)
+  flags = {'gin_file': ['gin/a.gin'], 'gin_params': [], 'seeds': ['0']}
+  flags |= {'runs_dir': 'runs', 'records_dir': 'records/x'}
+  for name in (None, 'b.2', 'c/d'):
+    monkeypatch.setattr(
+      repeat, 'FLAGS', types.SimpleNamespace(**flags, name=name)
+    )
+    message = "'c/d' cannot name files; give the" if name == 'c/d' else 'enough'
+    with pytest.raises(UserError, match=message):
+      repeat.main([])
+  assert [run.record.name for run in planned] == (
+    ['a-seed0.json', 'b.2-seed0.json']
+  )
+
+
+def test_where_gin_looks_is_said_once():
+  """However often it has looked before."""
+  for _ in range(2):
+    with pytest.raises(UserError, match=r'none\.gin') as error:
+      gin_config.parse(['none.gin'], [])
+  folder = f"'{_ROOT}'"
+  assert str(error.value).count(folder) == 1
+
+
 def test_records_that_cannot_be_written_are_told_before_any_run(tmp_path):
   (tmp_path / 'recipe.gin').write_text('')
-  study = runs.Study([str(tmp_path / 'recipe.gin')], [], '/proc', 'runs')
+  study = runs.Study(
+    [str(tmp_path / 'recipe.gin')], [], '/proc', 'runs', 'recipe'
+  )
   with pytest.raises(UserError, match='--records_dir=/proc cannot be written'):
     runs.check(study, runs.plan(study, [], ['0']))
 
@@ -154,7 +263,8 @@ def fake_training(tmp_path, monkeypatch):
     program.write_text(f'#!/bin/sh\n{script}\n')
     program.chmod(0o755)
     monkeypatch.setattr(sys, 'executable', str(program))
-    study = runs.Study(['a.gin'], [], str(tmp_path / 'records'), str(tmp_path))
+    folders = str(tmp_path / 'records'), str(tmp_path)
+    study = runs.Study(['a.gin'], [], *folders, 'a')
     return study, runs.plan(study, [], ['0', '1'])
 
   return fake
@@ -171,6 +281,7 @@ def test_a_run_that_fails_does_not_keep_the_others_from_training(
   monkeypatch.setattr(runs, 'check', lambda *_: None)
   flags = {'gin_params': [], 'seeds': ['0', '1'], 'runs_dir': study.runs_dir}
   flags |= {'gin_file': study.gin_files, 'records_dir': study.records_dir}
+  flags['name'] = None
   monkeypatch.setattr(repeat, 'FLAGS', types.SimpleNamespace(**flags))
   with pytest.raises(RunError, match=r'^a-seed0 failed, as it says above; the'):
     repeat.main([])
@@ -179,6 +290,20 @@ def test_a_run_that_fails_does_not_keep_the_others_from_training(
   told = capsys.readouterr()
   assert 'error: a-seed0 ended with status 1; mend' in told.err
   assert '50.00' in told.out.splitlines()[-1]
+
+
+def test_a_record_that_cannot_be_written_does_not_end_the_others(
+  fake_training, monkeypatch, capsys
+):
+  study, planned = fake_training('exit 0')
+  record = example_records.record_of('a', 0, 0.5)
+  monkeypatch.setattr(records, 'make', lambda *_: record)
+  planned[0].record.parent.mkdir()
+  # In the way of the first.
+  (planned[0].record.parent / 'a-seed0.new').mkdir()
+  assert runs.train_all(study, planned) == ['a-seed0']
+  assert 'a-seed0.json cannot be written (Is a dir' in capsys.readouterr().err
+  assert records.read(planned[1].record) == record
 
 
 def test_a_signal_before_the_training_listens_is_a_stop(fake_training):
@@ -238,7 +363,7 @@ def test_a_name_stands_for_one_training(tmp_path, monkeypatch, place):
   gin_file = pathlib.Path('recipe.gin')
   gin_file.write_text('resnet9_cifar10.epochs = 30\n')
   folder = "resnet9_cifar10.data_dir = '/a/long/path/" + 'x' * 90 + "'"
-  study = runs.Study(['recipe.gin'], [folder], 'records/tiny', 'runs')
+  study = runs.Study(['recipe.gin'], [folder], 'records/tiny', 'runs', 'recipe')
   (run,) = runs.plan(study, [], ['4'])
   text = 'resnet9_cifar10.epochs = 30\nresnet9_cifar10.seed = 4'
   if place == 'record':
@@ -268,7 +393,7 @@ def test_a_variant_has_the_same_settings_with_every_seed(
   monkeypatch.chdir(tmp_path)
   pathlib.Path('recipe.gin').write_text('resnet9_cifar10.epochs = 30\n')
   pathlib.Path('change.gin').write_text('resnet9_cifar10.flip = False\n')
-  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs')
+  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
   text = 'resnet9_cifar10.epochs = 30\nresnet9_cifar10.seed = '
   changed = 'resnet9_cifar10.epochs = 30\nresnet9_cifar10.flip = False\n'
   (run,) = runs.plan(study, [], ['4'])
@@ -331,7 +456,7 @@ def test_records_of_one_precision_are_compared(tmp_path, monkeypatch, cpu):
   """'auto' depends on the machine; a bound precision does not."""
   monkeypatch.chdir(tmp_path)
   pathlib.Path('recipe.gin').write_text('')
-  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs')
+  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
   (run,) = runs.plan(study, [], ['4'])
   run.record.parent.mkdir(parents=True)
   example_records.write(run.record.parent, 'recipe', 0, 0.5)
@@ -362,7 +487,7 @@ def test_records_of_one_precision_are_compared(tmp_path, monkeypatch, cpu):
 def test_a_run_ends_in_the_precision_it_began_in(tmp_path, monkeypatch, cpu):
   monkeypatch.chdir(tmp_path)
   pathlib.Path('recipe.gin').write_text('')
-  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs')
+  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
   (run,) = runs.plan(study, [], ['4'])
   run.model_dir.mkdir(parents=True)
   (run.model_dir / 'requested.gin').write_text('resnet9_cifar10.seed = 4')
@@ -388,7 +513,7 @@ def test_what_gin_overrides_counts_in_a_check(tmp_path, monkeypatch):
   pathlib.Path('recipe.gin').write_text(
     "any_experiment.overrides = {'runtime.mixed_precision_dtype': 'float31'}\n"
   )
-  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs')
+  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
   with pytest.raises(UserError, match="dtype='float31' is not one of float32"):
     runs.check(study, runs.plan(study, [], ['0']))
 
@@ -396,7 +521,7 @@ def test_what_gin_overrides_counts_in_a_check(tmp_path, monkeypatch):
 def test_another_experiment_is_refused(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   pathlib.Path('recipe.gin').write_text('resnet9_retinanet.channels = [4]\n')
-  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs')
+  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
   with pytest.raises(UserError, match='but only resnet9_cifar10 is trained he'):
     runs.check(study, runs.plan(study, [], ['0']))
 
@@ -456,7 +581,7 @@ def test_a_checkpoint_to_begin_with_is_in_a_record_without_its_place():
 
 
 def test_runs_go_seed_by_seed(tmp_path):
-  study = runs.Study(['gin/a.gin'], [], str(tmp_path / 'noise'), 'runs')
+  study = runs.Study(['gin/a.gin'], [], str(tmp_path / 'noise'), 'runs', 'a')
   planned = runs.plan(study, ['gin/x.gin', 'gin/y.gin'], ['0', '7'])
   assert [run.name for run in planned] == (
     ['x-seed0', 'y-seed0', 'x-seed7', 'y-seed7']
@@ -485,6 +610,9 @@ def test_an_accuracy_is_that_of_the_last_epoch(tmp_path):
     '',
     _RECORD.replace('mixed_precision_dtype', 'dtype'),
     _RECORD.replace('train_accuracy', 'accuracy'),
+    _RECORD.replace('test_loss', 'loss'),
+    _RECORD.replace('0.5', '50.0'),
+    _RECORD.replace('0.99', '99.0'),
   ],
 )
 def test_what_is_no_record_is_refused(tmp_path, text):

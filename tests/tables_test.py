@@ -7,15 +7,18 @@ import types
 import example_records
 import pytest
 from commands import ROOT
+from matplotlib import figure
 
 from official_ext import tables
 from official_ext.core.errors import UserError
 from official_ext.studies import (
+  cost_table,
   figure_tables,
   markdown,
+  pages,
   plot,
-  readme,
   records,
+  run_cells,
   run_statistics,
   run_tables,
 )
@@ -31,6 +34,11 @@ def test_a_summary_by_hand():
   assert run_statistics.summarize([0.5]) == run_statistics.Summary(
     1, 0.5, None, None, 0.5
   )
+  # 1.959964 × 0.3 ÷ √2; the deviation stays that of the figures.
+  known = run_statistics.summarize([0.2, 0.4], 0.3)
+  assert known.deviation == pytest.approx(0.02**0.5)
+  assert known.half_width == pytest.approx(1.959964 * 0.3 / 2**0.5, rel=1e-6)
+  assert run_statistics.summarize([0.5], 0.3).deviation is None
 
 
 def test_a_deviation_of_several_groups_by_hand():
@@ -75,28 +83,72 @@ def test_tables_by_hand(folder):
     '|\n'
     '| worse | 1 | 81.00 |  |  | 81.00 | 1,000 |\n'
   )
-  # 12.7062 × 0.0141421 × √(1 + 1/2)
-  assert run_tables.costs(str(folder)).splitlines()[2:] == [
-    '| recipe |  | 2 | 91.00 |  | 99.00 |',
-    '| worse | `flip = False` | 1 | 81.00 | -10.00 ± 22.01 | 99.00 |',
+  assert run_tables.runs(str(folder), only='worse').splitlines()[2:] == [
+    '| worse | 1 | 81.00 |  |  | 81.00 | 1,000 |'
+  ]
+  message = 'no record of best, but of recipe, worse; name one'
+  with pytest.raises(UserError, match=message):
+    run_tables.runs(str(folder), only='best')
+
+
+def test_costs_by_hand(folder):
+  """12.7062 × 0.0141421 × √(1 + 1/2) for accuracies, and for losses."""
+  more = {'test_loss': 0.15}
+  gin = 'resnet9_cifar10.flip = False'
+  example_records.write(folder, 'near', 0, 0.9, gin, **more)
+  assert cost_table.costs(str(folder)).splitlines()[2:] == [
+    '| recipe |  | 2 | 91.00 |  |  | 99.00 |',
+    # Too far for the interval.
+    '| worse | `flip = False` | 1 | 81.00 | -10.00 | +0.100 | 99.00 |',
+    '| near | `flip = False` | 1 | 90.00 | -1.00 ± 22.01 | +0.060 ± 0.220 '
+    '| 99.00 |',
     '',
     'Deviation from run to run behind the intervals: 1.41 points, with 1 '
-    'degree of freedom.',
+    'degree of freedom; of the loss 0.0141, with as many.',
   ]
+
+
+def test_bold_are_a_change_and_its_parts(folder):
+  for name, sets in (
+    ('part', 'flip = False'),
+    ('other', 'epochs = 7'),
+    ('whole', 'cutout_size = 0\nresnet9_cifar10.flip = False'),
+    ('more', 'cutout_size = 0\nresnet9_cifar10.epochs = 7'),
+  ):
+    example_records.write(folder, name, 0, 0.9, f'resnet9_cifar10.{sets}')
+  lines = cost_table.costs(str(folder), bold='whole').splitlines()[2:-2]
+  names = {line.split()[1] for line in lines}
+  assert names == {
+    'recipe',
+    'other',
+    'more',
+    '**worse**',
+    '**part**',
+    '**whole**',
+  }
+  assert '**' not in cost_table.costs(str(folder))
+  with pytest.raises(UserError, match='no record of all, but of more, other,'):
+    cost_table.costs(str(folder), bold='all')
 
 
 def test_a_published_deviation_is_taken_as_known(folder):
   """1.959964 × 0.01 × √(1 + 1/2); for steps × √(1/2 + 1)."""
-  lines = run_tables.costs(str(folder), 0.01).splitlines()
-  assert '| -10.00 ± 2.40 |' in lines[3]
+  example_records.write(folder, 'worse', 0, 0.9)
+  lines = cost_table.costs(str(folder), 0.01).splitlines()
+  assert '| -1.00 ± 2.40 | +0.010 |' in lines[3]
   told = 'Deviation from run to run behind the intervals: 1.00 points, as '
   told += 'published (in these runs: 1.41 points, with 1 degree of freedom).'
   assert lines[-1] == told
   lines = run_tables.steps(str(folder), 0.01).splitlines()
-  assert lines[3] == '| worse | 1 | 81.00 | -10.00 ± 2.40 |'
+  assert lines[3] == '| worse | 1 | 90.00 | -1.00 ± 2.40 |'
+  assert lines[-1] == told
+  # 1.959964 × 0.01 ÷ √2, and of one run.
+  lines = run_tables.runs(str(folder), 0.01).splitlines()
+  assert lines[2].split(' | ')[3:5] == ['1.41', '89.61 to 92.39']
+  assert lines[3].split(' | ')[3:5] == ['', '88.04 to 91.96']
   assert lines[-1] == told
   (folder / 'recipe-seed1.json').unlink()
-  lines = run_tables.costs(str(folder), 0.01).splitlines()
+  lines = cost_table.costs(str(folder), 0.01).splitlines()
   assert lines[-1] == (
     'Deviation from run to run behind the intervals: 1.00 points, as published.'
   )
@@ -107,14 +159,23 @@ def test_what_ends_far_away_says_nothing_of_the_deviation(folder):
   for name, accuracies in (('like', (0.89, 0.93)), ('worse', (0.81, 0.21))):
     for seed, accuracy in enumerate(accuracies):
       gin = {'like': '', 'worse': 'resnet9_cifar10.flip = False'}[name]
-      example_records.write(folder, name, seed, accuracy, gin)
-  table = run_tables.costs(str(folder))
-  assert table.endswith(': 2.24 points, with 2 degrees of freedom.\n')
+      more = {'test_loss': 0.2 + accuracy}
+      example_records.write(folder, name, seed, accuracy, gin, **more)
+  table = cost_table.costs(str(folder))
+  assert table.endswith(
+    ': 2.24 points, with 2 degrees of freedom; of the loss 0.0224, with as many'
+    '.\n'
+  )
   # t of two degrees is 4.302653; × 0.0223607 × √(1/2 + 1/2).
-  assert [line.split(' | ')[4] for line in table.splitlines()[3:5]] == [
-    '-40.00 ± 9.62',
-    '+0.00 ± 9.62',
+  assert [line.split(' | ')[4:6] for line in table.splitlines()[3:5]] == [
+    ['-40.00', '+0.620'],
+    ['+0.00 ± 9.62', '+1.020 ± 0.096'],
   ]
+
+
+def test_what_rounds_to_nothing_has_no_minus():
+  assert run_cells.with_interval(-0.004, None, 2) == '+0.00'
+  assert run_cells.with_interval(-0.006, 0.1, 2) == '-0.01 ± 0.10'
 
 
 def test_steps_by_hand(tmp_path):
@@ -170,48 +231,61 @@ def test_other_tables_by_hand(tmp_path):
   ]
 
 
+def _fill(text):
+  return pages.fill(text, 'a.md')
+
+
 def test_tables_are_put_between_their_marks(folder):
   mark = f'<!-- table: runs {folder} -->\n'
   text = f'before\n{mark}old\n<!-- end table -->\nafter'
-  filled = readme.fill(text)
+  filled = _fill(text)
   assert filled == (
     f'before\n{mark}{run_tables.runs(str(folder))}<!-- end table -->\nafter'
   )
-  assert readme.fill(filled) == filled
+  assert _fill(filled) == filled
   mark = f'<!-- table: costs {folder} deviation=0.5 -->\n'
-  assert readme.fill(f'{mark}<!-- end table -->') == (
-    f'{mark}{run_tables.costs(str(folder), 0.005)}<!-- end table -->'
+  assert _fill(f'{mark}<!-- end table -->') == (
+    f'{mark}{cost_table.costs(str(folder), 0.005)}<!-- end table -->'
   )
-  with pytest.raises(UserError, match='runs has no use for deviation'):
-    readme.fill(f'{mark.replace("costs", "runs")}<!-- end table -->')
-  for wrong in ('costs', 'costs records deviation=much', ' costs  records'):
+  mark = f'<!-- table: runs {folder} deviation=0.5 only=worse -->\n'
+  table = run_tables.runs(str(folder), 0.005, 'worse')
+  assert (
+    _fill(f'{mark}<!-- end table -->') == f'{mark}{table}<!-- end table -->'
+  )
+  for kind, option in (('steps', 'only=worse'), ('runs', 'folder=x')):
+    message = rf'a\.md: a table of {kind} has no use for {option}; leave it out'
+    with pytest.raises(UserError, match=message):
+      _fill(f'<!-- table: {kind} {folder} {option} -->\n<!-- end table -->')
+  with pytest.raises(UserError, match=r'a\.md: deviation=much is no number of'):
+    _fill(f'<!-- table: runs {folder} deviation=much -->\n<!-- end table -->')
+  for wrong in ('costs', 'costs records option', ' costs  records'):
     with pytest.raises(UserError, match='begins otherwise than with <!-- tab'):
-      readme.fill(f'<!-- table: {wrong} -->\n<!-- end table -->')
+      _fill(f'<!-- table: {wrong} -->\n<!-- end table -->')
   with pytest.raises(UserError, match='no table of kind lists'):
-    readme.fill('<!-- table: lists records -->\n<!-- end table -->')
+    _fill('<!-- table: lists records -->\n<!-- end table -->')
   with pytest.raises(UserError, match='no <!-- end table -->'):
-    readme.fill('<!-- table: runs records -->\n')
+    _fill('<!-- table: runs records -->\n')
   with pytest.raises(
-    UserError, match=r'README\.md: recods has no \*\.json; na'
+    UserError, match=r'a\.md: recods has no \*\.json; name a '
   ):
-    readme.fill('<!-- table: runs recods -->\n<!-- end table -->')
+    _fill('<!-- table: runs recods -->\n<!-- end table -->')
 
 
 def test_what_costs_are_compared_with_is_the_recipe(folder):
   """Though a change may have as many runs, or more."""
   for seed in range(1, 4):
     example_records.write(folder, 'a_change', seed, 0.8 + seed / 100)
-  lines = run_tables.costs(str(folder)).splitlines()[2:-2]
+  lines = cost_table.costs(str(folder)).splitlines()[2:-2]
   assert [line.split()[1] for line in lines] == ['recipe', 'worse', 'a_change']
-  assert lines[0] == '| recipe |  | 2 | 91.00 |  | 99.00 |'
+  assert lines[0] == '| recipe |  | 2 | 91.00 |  |  | 99.00 |'
   for file in folder.glob('recipe-*'):
     file.unlink()
   with pytest.raises(UserError, match='no record of recipe, which the others'):
-    run_tables.costs(str(folder))
+    cost_table.costs(str(folder))
   other = example_records.record_of('other', 0, 0.5) | {'recipe': 'other'}
   records.write(folder / 'other-seed0.json', other)
   with pytest.raises(UserError, match='of changes to other, recipe; give each'):
-    run_tables.costs(str(folder))
+    cost_table.costs(str(folder))
 
 
 def test_a_change_has_all_settings_of_its_recipe(tmp_path):
@@ -224,7 +298,7 @@ def test_a_change_has_all_settings_of_its_recipe(tmp_path):
     records.write(tmp_path / f'{name}.json', record)
   message = "change is no change to recipe as it is there, .*momentum = 0.8'; t"
   with pytest.raises(UserError, match=message):
-    run_tables.costs(str(tmp_path))
+    cost_table.costs(str(tmp_path))
 
 
 def test_equal_changes_are_in_the_order_of_their_names(folder):
@@ -232,7 +306,7 @@ def test_equal_changes_are_in_the_order_of_their_names(folder):
   for name in names:
     record = example_records.record_of(name, 0, 0.5)
     records.write(folder / f'{name}.json', record)
-  lines = run_tables.costs(str(folder)).splitlines()[3:8]
+  lines = cost_table.costs(str(folder)).splitlines()[3:8]
   assert [line.split()[1] for line in lines] == sorted(names)
 
 
@@ -266,7 +340,7 @@ def test_a_run_counts_once(folder):
   with pytest.raises(
     UserError, match=r'-copy\.json are both of recipe with se'
   ):
-    run_tables.costs(str(folder))
+    cost_table.costs(str(folder))
 
 
 def test_a_plot_keeps_its_figures(tmp_path):
@@ -278,6 +352,22 @@ def test_a_plot_keeps_its_figures(tmp_path):
   text = file.read_text()
   plot.draw(curves, file)
   assert file.read_text() == text
+
+
+def test_a_plot_shows_means_and_ranges_in_percent():
+  axes = figure.Figure().subplots()
+  plot.draw_curves({'ours': [[0.5, 0.9], [0.6, 0.92]], 'its': [[0.94]]}, axes)
+  ours, its = (line.get_xydata().tolist() for line in axes.lines)
+  assert ours == [[1, pytest.approx(55)], [2, pytest.approx(91)]]
+  assert its == [[1, pytest.approx(94)]]
+  band, _ = axes.collections
+  corners = {(x, round(y, 6)) for x, y in band.get_paths()[0].vertices}
+  assert corners == {(1, 50), (1, 60), (2, 90), (2, 92)}
+  assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+    'ours (mean and range of 2 runs): 91.00% at the end',
+    'its (1 run): 94.00% at the end',
+  ]
+  assert axes.get_ylim() == pytest.approx((77, 95))
 
 
 def test_a_plot_has_a_longer_training_beside_the_recipe(tmp_path):
@@ -320,17 +410,20 @@ def test_what_does_not_agree_is_written(folder, monkeypatch, capsys):
   mark = '<!-- table: runs records/24_epochs -->\n'
   readme_file = folder / 'README.md'
   readme_file.write_text(f'{mark}<!-- end table -->\n')
+  page = folder / 'docs' / 'more.md'
+  page.parent.mkdir()
+  page.write_text(readme_file.read_text())
   for check, status in ((True, 1), (False, 0), (True, 0)):
     monkeypatch.setattr(tables, 'FLAGS', types.SimpleNamespace(check=check))
     assert tables.main() == status
-  names = 'README.md', 'docs/accuracy_by_epoch.svg'
+  names = 'README.md', 'docs/more.md', 'docs/accuracy_by_epoch.svg'
   assert capsys.readouterr().err.splitlines() == [
     *(f'{name} does not agree with the records.' for name in names),
     *(f'{name} is written anew from the records.' for name in names),
   ]
-  assert readme_file.read_text() == (
-    f'{mark}{run_tables.runs("records/24_epochs")}<!-- end table -->\n'
-  )
+  table = run_tables.runs('records/24_epochs')
+  assert readme_file.read_text() == f'{mark}{table}<!-- end table -->\n'
+  assert page.read_text() == readme_file.read_text()
   assert plot.read(folder / 'docs' / 'accuracy_by_epoch.svg') == {
     'ours': [[0.5, 0.9], [0.5, 0.92]],
     'original': [[0.4177]],

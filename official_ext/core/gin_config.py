@@ -1,9 +1,12 @@
 """Reads gin files and bindings, from a checkout or from the installed wheel."""
 
+import dataclasses
 import difflib
+import functools
 import importlib.util  # noqa: F401  gin looks files up with it, unimported.
 import inspect
 import pathlib
+import re
 import tokenize
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,6 +21,8 @@ _PACKAGE = pathlib.Path(__file__).resolve().parents[1]
 # files inside the package, a checkout beside it.
 _SEARCH_PATHS = (_PACKAGE, _PACKAGE.parent)
 
+# A change without a file of its own: what it is called, and what it binds.
+_NAMED_BINDING = re.compile(r'([\w.-]+):(.+=.+)', re.DOTALL)
 
 # What gin calls the overrides of an experiment that has no arguments.
 ANY = 'any_experiment.overrides'
@@ -63,8 +68,7 @@ def parse(files: Sequence[str], bindings: Sequence[str]) -> None:
     UserError: If a file is missing, or names or values can't be parsed.
   """
   gin.clear_config()  # It is locked after parsing; a notebook parses again.
-  for path in _SEARCH_PATHS:
-    gin.add_config_file_search_path(str(path))
+  _add_search_paths()
   verbosity = logging.get_verbosity()
   # Gin logs an error for each place where it does not find a file.
   logging.set_verbosity(logging.FATAL)
@@ -80,6 +84,12 @@ def parse(files: Sequence[str], bindings: Sequence[str]) -> None:
     raise UserError(f'gin: {one_line(error)}{_suggestion(error)}') from error
   finally:
     logging.set_verbosity(verbosity)
+
+
+@functools.cache  # gin keeps a path as often as it is added.
+def _add_search_paths() -> None:
+  for path in _SEARCH_PATHS:
+    gin.add_config_file_search_path(str(path))
 
 
 def _check_macros(bindings: Sequence[str]) -> None:
@@ -102,23 +112,51 @@ def bound() -> set[str]:
   return {selector.rpartition('.')[2] for _, selector in gin.config._CONFIG}
 
 
-def name_changes(recipe: str, changes: Sequence[str]) -> dict[str, str]:
-  """Returns the gin files of changes to a recipe by what they are called.
+@dataclasses.dataclass(frozen=True)
+class Change:
+  """What goes on top of a recipe; nothing, for the recipe itself.
+
+  Attributes:
+    name: What the recipe with the change is called.
+    files: Of gin, after those of the recipe.
+    bindings: Of gin, before those of all variants.
+  """
+
+  name: str
+  files: tuple[str, ...] = ()
+  bindings: tuple[str, ...] = ()
+
+  def __str__(self) -> str:
+    """Returns it as the command line has it, for messages."""
+    return ', '.join(self.files) or self.name
+
+
+def named_changes(recipe: str, changes: Sequence[str]) -> list[Change]:
+  """Returns changes to a recipe with what they are called.
 
   Args:
     recipe: What the recipe is called.
-    changes: Files, each called by its name without folder and ending.
+    changes: Of the command line. Each is a gin file, called by its name without
+      folder and ending, or a name with one binding:
+      `no_flip: resnet9_cifar10.flip = False`.
 
   Raises:
     UserError: If two are called the same, or one as the recipe is.
   """
-  names = {pathlib.Path(change).stem: change for change in changes}
-  if len({recipe, *names}) <= len(changes):
+  named = [_change(text) for text in changes]
+  if len({recipe, *(change.name for change in named)}) <= len(changes):
     raise UserError(
       'two of the files have the same name, and so would what comes of them; '
       f'rename one of {", ".join([recipe, *changes])}.'
     )
-  return names
+  return named
+
+
+def _change(text: str) -> Change:
+  found = _NAMED_BINDING.fullmatch(text)
+  if found:
+    return Change(found[1], bindings=(found[2].strip(),))
+  return Change(pathlib.Path(text).stem, (text,))
 
 
 def shipped_files() -> list[str]:

@@ -11,7 +11,11 @@ from official_ext.core.errors import UserError
 from official_ext.studies import records
 
 _STUDY = '24_epochs'
-_LABELS = {'resnet9_v100': 'ours', 'thirty_epochs': 'ours, 30 epochs'}
+_LABELS = {
+  'resnet9_v100': 'ours',
+  'thirty_epochs': 'ours, 30 epochs',
+  'earlier_port': 'ours, as the earlier port',
+}
 _ORIGINAL = pathlib.Path('original') / '24_epochs.jsonl'
 
 # Test accuracies by epoch, for each run of each curve.
@@ -60,10 +64,16 @@ def draw(runs: Curves, path: pathlib.Path) -> None:
   import matplotlib
   from matplotlib import figure
 
-  # The same figures give the same file.
-  matplotlib.rcParams['svg.hashsalt'] = _STUDY
   fig = figure.Figure(figsize=(8, 4), layout='constrained')
-  axes = fig.subplots()
+  draw_curves(runs, fig.subplots())
+  path.parent.mkdir(exist_ok=True)
+  # The same figures give the same file.
+  with matplotlib.rc_context({'svg.hashsalt': _STUDY}):
+    fig.savefig(path, metadata={'Date': None, 'Description': json.dumps(runs)})
+
+
+def draw_curves(runs: Curves, axes: Any) -> None:
+  """Draws them into `matplotlib.axes.Axes`, in percent."""
   for name, accuracies in runs.items():
     by_epoch = list(zip(*accuracies, strict=True))
     epochs = range(1, len(by_epoch) + 1)
@@ -86,8 +96,6 @@ def draw(runs: Curves, path: pathlib.Path) -> None:
   axes.set_ylim(best - 17, best + 1)
   axes.grid(alpha=0.3)
   axes.legend(loc='lower right')
-  path.parent.mkdir(exist_ok=True)
-  fig.savefig(path, metadata={'Date': None, 'Description': json.dumps(runs)})
 
 
 def read(path: pathlib.Path) -> Curves:

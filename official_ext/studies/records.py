@@ -5,6 +5,8 @@ import os
 import pathlib
 from typing import Any
 
+import yaml
+
 from official_ext.core import epoch_table, safe_yaml
 from official_ext.core.errors import UserError
 from official_ext.studies import settings
@@ -56,11 +58,17 @@ def make(model_dir: pathlib.Path, variant: str, recipe: str) -> dict[str, Any]:
     return _make(model_dir, variant, recipe)
   except UserError:
     raise
-  except (OSError, ValueError, KeyError, TypeError) as error:
-    raise UserError(
-      f'{model_dir} no longer says how it was trained ({error!r}); rename that '
-      'folder to begin anew.'
-    ) from error
+  except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError) as error:
+    raise _untold(model_dir, error) from error
+
+
+def _untold(model_dir: pathlib.Path, error: Exception) -> UserError:
+  # A YAML error has several lines.
+  reason = ' '.join(repr(error).split())
+  return UserError(
+    f'{model_dir} no longer says how it was trained ({reason}); rename that '
+    'folder to begin anew.'
+  )
 
 
 def _make(model_dir: pathlib.Path, variant: str, recipe: str) -> dict[str, Any]:
@@ -97,10 +105,13 @@ def check_precision(params_yaml: pathlib.Path, precision: str) -> None:
     precision: What it is to go on in, or ended in.
 
   Raises:
-    UserError: If it is another one.
+    UserError: If it is another one, or the file does not say.
   """
-  runtime = safe_yaml.load(params_yaml.read_text())['runtime']
-  begun = runtime['mixed_precision_dtype']
+  try:
+    runtime = safe_yaml.load(params_yaml.read_text())['runtime']
+    begun = runtime['mixed_precision_dtype']
+  except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError) as error:
+    raise _untold(params_yaml.parent, error) from error
   if begun != precision:
     raise UserError(
       f'{params_yaml.parent} has begun in {begun}, and would go on in '
@@ -133,8 +144,9 @@ def read(path: pathlib.Path) -> dict[str, Any]:
     last = record['epochs'][-1]
     good = all(isinstance(record[key], kind) for key, kind in _FIELDS.items())
     good = good and isinstance(record['runtime']['mixed_precision_dtype'], str)
-    good = good and isinstance(last['train_accuracy'], float)
-    accuracy = last['test_accuracy']
+    good = good and isinstance(last['test_loss'], float)
+    accuracy, trained = last['test_accuracy'], last['train_accuracy']
+    good = good and 0 <= accuracy <= 1 and 0 <= trained <= 1
   except (OSError, ValueError, LookupError, TypeError) as error:
     raise UserError(f'{path} is no record of a run.') from error
   if not good:
@@ -148,14 +160,24 @@ def read(path: pathlib.Path) -> dict[str, Any]:
 
 
 def write(path: pathlib.Path, record: dict[str, Any]) -> None:
-  """Writes a record, whole or not at all."""
+  """Writes a record, whole or not at all.
+
+  Raises:
+    UserError: If it cannot be written.
+  """
   new = path.with_suffix('.new')
   rows = ',\n'.join(f'    {json.dumps(row)}' for row in record['epochs'])
   text = json.dumps({**record, 'epochs': []}, indent=2)
   # An epoch a line, so that a person can read it.
   text = text.replace('"epochs": []', f'"epochs": [\n{rows}\n  ]')
-  new.write_text(text + '\n')
-  os.replace(new, path)
+  try:
+    new.write_text(text + '\n')
+    os.replace(new, path)
+  except OSError as error:
+    raise UserError(
+      f'{path} cannot be written ({error.strerror}); mend that, then give the '
+      'same command again.'
+    ) from error
 
 
 def read_all(folder: str) -> ByVariant:

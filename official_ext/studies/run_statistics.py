@@ -18,7 +18,7 @@ class Summary:
     runs: How many.
     mean: Of their figures.
     deviation: From run to run, that of a sample; None of one run.
-    half_width: Of the 95% interval of the mean, by Student's t; None of one.
+    half_width: Of the 95% interval of the mean; None where no deviation is.
     best: The largest figure.
   """
 
@@ -29,14 +29,24 @@ class Summary:
   best: float
 
 
-def summarize(values: Sequence[float]) -> Summary:
-  """Returns the summary of at least one figure."""
+def summarize(
+  values: Sequence[float], known_deviation: float | None = None
+) -> Summary:
+  """Returns the summary of at least one figure.
+
+  Args:
+    values: The figures.
+    known_deviation: From run to run, for the interval; None for an interval by
+      Student's t from the figures' own.
+  """
   count = len(values)
+  deviation = statistics.stdev(values) if count > 1 else None
+  half_width = None
+  if known_deviation is not None:
+    half_width = _t(math.inf) * known_deviation / math.sqrt(count)
+  elif deviation is not None:
+    half_width = _t(count - 1) * deviation / math.sqrt(count)
   mean, best = statistics.fmean(values), max(values)
-  if count == 1:
-    return Summary(1, mean, None, None, best)
-  deviation = statistics.stdev(values)
-  half_width = _t(count - 1) * deviation / math.sqrt(count)
   return Summary(count, mean, deviation, half_width, best)
 
 

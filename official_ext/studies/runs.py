@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 import shlex
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from typing import Any
 import gin
 from official.core import config_definitions as cfg
 
-from official_ext.core import experiment, gin_config, stopping
+from official_ext.core import experiment, gin_config, run_dir, stopping
 from official_ext.core.errors import RunError, Stopped, UserError
 from official_ext.studies import records, settings
 
@@ -27,17 +28,14 @@ class Study:
     bindings: Of gin, after all files.
     records_dir: Folder of the records; its name is that of the study.
     runs_dir: The folders of the runs are in one named after the study in it.
+    recipe: What is changed, by its name.
   """
 
   gin_files: Sequence[str]
   bindings: Sequence[str]
   records_dir: str
   runs_dir: str
-
-  @property
-  def recipe(self) -> str:
-    """Names what is changed: the last of the files."""
-    return pathlib.Path(self.gin_files[-1]).stem
+  recipe: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,18 +43,21 @@ class Run:
   """One training.
 
   Attributes:
-    variant: What is trained: the name of the recipe or of the change to it.
-    change: The change's gin file; None for the recipe itself.
+    change: What is trained: a change to the recipe, or the recipe itself.
     seed: Of the training.
     model_dir: The run's folder.
     record: The file that says what came out.
   """
 
-  variant: str
-  change: str | None
+  change: gin_config.Change
   seed: int
   model_dir: pathlib.Path
   record: pathlib.Path
+
+  @property
+  def variant(self) -> str:
+    """Names what is trained."""
+    return self.change.name
 
   @property
   def name(self) -> str:
@@ -71,26 +72,30 @@ def plan(
 
   Args:
     study: What they have in common.
-    changes: Gin files, each a change to the recipe; none for the recipe itself.
+    changes: As on the command line; none for the recipe itself.
     seeds: As on the command line.
 
   Raises:
-    UserError: If a seed is no number, or two variants have one name.
+    UserError: If a seed is no number, the recipe's name not one for a file, or
+      two variants have one name.
   """
+  if not re.fullmatch(r'[\w.-]+', study.recipe):
+    raise UserError(
+      f'{study.recipe!r} cannot name files; give the recipe a --name of '
+      'letters, digits and ._-.'
+    )
   folder = pathlib.Path(study.records_dir).expanduser()
   folders = pathlib.Path(study.runs_dir).expanduser() / folder.resolve().name
-  variants = gin_config.name_changes(study.recipe, changes)
-  recipe: dict[str, str | None] = {study.recipe: None}
+  named = gin_config.named_changes(study.recipe, changes)
   return [
     Run(
-      variant,
       change,
       seed,
-      folders / f'{variant}-seed{seed}',
-      folder / f'{variant}-seed{seed}.json',
+      folders / f'{change.name}-seed{seed}',
+      folder / f'{change.name}-seed{seed}.json',
     )
     for seed in dict.fromkeys(map(_seed, seeds))
-    for variant, change in (variants or recipe).items()
+    for change in named or [gin_config.Change(study.recipe)]
   ]
 
 
@@ -98,8 +103,9 @@ def check(study: Study, runs: Sequence[Run]) -> None:
   """Raises before the first hour of training what would end a later one.
 
   Raises:
-    UserError: If a gin file is not there or has a mistake, the records cannot
-      be written, or what is there is of a training with other settings.
+    UserError: If a gin file is not there or has a mistake, a change changes
+      nothing, another process trains one of them, the records cannot be
+      written, or what is there is of a training with other settings.
   """
   beside = records.read_all(study.records_dir)
   recipe = _settings(study.gin_files, study.bindings)
@@ -118,22 +124,63 @@ def check(study: Study, runs: Sequence[Run]) -> None:
 
 
 def _check_run(study: Study, run: Run, beside: records.ByVariant) -> None:
-  brought = _brought(study, run.change) if run.change else set()
-  asked = _settings(_files(study, run.change), _bindings(study, run))
-  runtime = experiment.parse_gin_alone().runtime
-  overridden = brought.difference(settings.bindings(asked))
+  asked, params = _asked(study, run)
+  _check_change(study, run, asked, params)
+  if run.record.exists():
+    there = records.read(run.record)['gin']
+    settings.check_same(asked, there, run.record, _mend(study))
+  else:
+    _check_run_there(study, run, asked, params.runtime)
+    _check_precisions(run, beside, asked, params.runtime)
+  _check_beside(study, run.variant, asked, beside)
+
+
+def _check_change(
+  study: Study, run: Run, asked: str, params: cfg.ExperimentConfig
+) -> None:
+  """Raises where a change is not what is trained, or nothing is changed."""
+  overridden = _brought(study, run.change).difference(settings.bindings(asked))
   if overridden:
     raise UserError(
       f'{run.change} sets {min(overridden)!r}, which --gin_params or '
       '--seeds overrides; leave one of them out.'
     )
-  if run.record.exists():
-    there = records.read(run.record)['gin']
-    settings.check_same(asked, there, run.record, _mend(study))
-  else:
-    _check_run_there(study, run, asked, runtime)
-    _check_precisions(run, beside, asked, runtime)
-  _check_beside(study, run.variant, asked, beside)
+  if params.runtime.seed != run.seed:
+    raise UserError(
+      f'{run.name}: an override in gin sets runtime.seed={params.runtime.seed} '
+      'instead of that of --seeds; leave it out.'
+    )
+  if run.variant != study.recipe and _same_as_recipe(study, run, asked, params):
+    raise UserError(
+      f'{run.change} changes nothing of {study.recipe}; leave it out.'
+    )
+
+
+def _same_as_recipe(
+  study: Study, run: Run, asked: str, params: cfg.ExperimentConfig
+) -> bool:
+  recipe = dataclasses.replace(run, change=gin_config.Change(study.recipe))
+  trained = _what_is_trained(asked, params)
+  return trained == _what_is_trained(*_asked(study, recipe))
+
+
+def _what_is_trained(
+  asked: str, params: cfg.ExperimentConfig
+) -> dict[str, Any]:
+  """Returns all that tells one variant from another.
+
+  A precision counts as it was asked for: a bound one is another variant than
+  'auto', though some machine may have the same.
+  """
+  what = params.as_dict()
+  what['runtime']['mixed_precision_dtype'] = settings.asked_precision(asked)
+  return what
+
+
+def _asked(study: Study, run: Run) -> tuple[str, cfg.ExperimentConfig]:
+  """Returns what a run is to be trained with, as gin's text and as a config."""
+  text = _settings(_files(study, run.change), _bindings(study, run))
+  return text, experiment.parse_gin_alone()
 
 
 def _check_beside(
@@ -153,6 +200,9 @@ def _check_run_there(
   study: Study, run: Run, asked: str, runtime: cfg.RuntimeConfig
 ) -> None:
   """Raises where what was stopped would not go on as it began."""
+  if run.model_dir.exists():
+    with run_dir.held(str(run.model_dir)):
+      pass
   requested = run.model_dir / 'requested.gin'
   if requested.exists():
     there = settings.of(requested.read_text())
@@ -166,13 +216,11 @@ def _settings(files: Sequence[str], bindings: Sequence[str]) -> str:
   return settings.of(gin.config_str())
 
 
-def _brought(study: Study, change: str) -> set[str]:
+def _brought(study: Study, change: gin_config.Change) -> set[str]:
   """Returns the bindings that a change brings to the recipe."""
-  before, after = (
-    settings.bindings(_settings(files, []))
-    for files in (study.gin_files, _files(study, change))
-  )
-  return set(after).difference(before)
+  before = _settings(study.gin_files, [])
+  after = _settings(_files(study, change), change.bindings)
+  return set(settings.bindings(after)).difference(settings.bindings(before))
 
 
 def _check_precisions(
@@ -220,14 +268,14 @@ def train_all(study: Study, runs: Sequence[Run]) -> list[str]:
       print(f'{name} is finished: {run.record}', flush=True)
       continue
     print(f'{name} in {run.model_dir}', flush=True)
+    late_signal = None
     try:
       late_signal = train(study, run)
       record = records.make(run.model_dir, run.variant, study.recipe)
+      records.write(run.record, record)
     except (RunError, UserError) as error:
       print(f'error: {error}', file=sys.stderr, flush=True)
       failed.append(run.name)
-      continue
-    records.write(run.record, record)
     if late_signal and run is not runs[-1]:
       raise Stopped(
         f'Stopped after {run.name}; the same command goes on with the rest.',
@@ -268,12 +316,13 @@ def train(study: Study, run: Run) -> int | None:
   return heard
 
 
-def _files(study: Study, change: str | None) -> list[str]:
-  return [*study.gin_files, *([change] if change else [])]
+def _files(study: Study, change: gin_config.Change) -> list[str]:
+  return [*study.gin_files, *change.files]
 
 
 def _bindings(study: Study, run: Run) -> list[str]:
-  return [*study.bindings, f'resnet9_cifar10.seed={run.seed}']
+  seed = f'resnet9_cifar10.seed={run.seed}'
+  return [*run.change.bindings, *study.bindings, seed]
 
 
 def _run(command: Sequence[str]) -> tuple[int, int | None]:

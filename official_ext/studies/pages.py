@@ -1,0 +1,83 @@
+"""Puts tables between their marks in pages of Markdown."""
+
+import inspect
+import pathlib
+import re
+from collections.abc import Callable
+from typing import Any
+
+from official_ext.core.errors import UserError
+from official_ext.studies import cost_table, figure_tables, run_tables
+
+KINDS: dict[str, Callable[..., str]] = {
+  'runs': run_tables.runs,
+  'costs': cost_table.costs,
+  'steps': run_tables.steps,
+  'step_times': figure_tables.step_times,
+  'benchmark': figure_tables.benchmark,
+  'exports': figure_tables.exports,
+  'profile': figure_tables.profile,
+}
+
+_MARKED = re.compile(
+  r'(?P<begin><!-- table: (?P<kind>\w+) (?P<folder>\S+)'
+  r'(?P<options>(?: \w+=\S+)*) -->\n)'
+  r'.*?'
+  r'(?P<end><!-- end table -->)',
+  re.DOTALL,
+)
+
+
+def fill(text: str, page: str) -> str:
+  """Returns the text with each table made anew from the records.
+
+  Args:
+    text: Markdown, its tables between `<!-- table: KIND FOLDER -->` and
+      `<!-- end table -->`. Options of the kind follow FOLDER, such as
+      ` deviation=0.15`, which is in points of accuracy.
+    page: The file's name, for messages.
+
+  Raises:
+    UserError: If there is no such kind, a folder without a file of figures, an
+      option that the kind does not have, or a mark with a mistake in it.
+  """
+  found = len(_MARKED.findall(text))
+  if text.count('<!-- table:') != found:
+    raise UserError(
+      f'{page}: a table has no <!-- end table -->, or begins otherwise than '
+      'with <!-- table: KIND FOLDER -->, any OPTION=VALUE after FOLDER; mend '
+      'its mark.'
+    )
+  return _MARKED.sub(lambda match: _table(match, page), text)
+
+
+def _table(match: re.Match[str], page: str) -> str:
+  kind, folder = match['kind'], match['folder']
+  if kind not in KINDS:
+    raise UserError(
+      f'{page}: there is no table of kind {kind}; there are {", ".join(KINDS)}.'
+    )
+  if not any(pathlib.Path(folder).glob('*.json')):
+    raise UserError(
+      f'{page}: {folder} has no *.json; name a folder of records, or take '
+      f'the table of {kind} out.'
+    )
+  known = set(inspect.signature(KINDS[kind]).parameters)
+  options: dict[str, Any] = {}
+  for option in match['options'].split():
+    name, _, value = option.partition('=')
+    if name not in known - {'folder'}:
+      raise UserError(
+        f'{page}: a table of {kind} has no use for {option}; leave it out.'
+      )
+    options[name] = _deviation(value, page) if name == 'deviation' else value
+  return match['begin'] + KINDS[kind](folder, **options) + match['end']
+
+
+def _deviation(points: str, page: str) -> float:
+  if not re.fullmatch(r'\d+(\.\d+)?', points):
+    raise UserError(
+      f'{page}: deviation={points} is no number of points; give one such as '
+      '0.15.'
+    )
+  return float(points) / 100
