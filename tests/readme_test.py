@@ -1,4 +1,4 @@
-"""README's commands, as they stand there, over small data."""
+"""The commands of README and docs, as they stand there, over small data."""
 
 import os
 import pathlib
@@ -17,9 +17,16 @@ from PIL import Image
 from official_ext.core import devices
 from official_ext.studies import runs
 
-README = (ROOT / 'README.md').read_text()
-BLOCKS = re.findall(r'(?<!-->\n)```sh\n(.*?)```', README, flags=re.DOTALL)
+PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
+BLOCKS = [
+  block
+  for page in PAGES
+  for block in re.findall(
+    r'(?<!-->\n)```sh\n(.*?)```', page.read_text(), flags=re.DOTALL
+  )
+]
 LINES = [line for block in BLOCKS for line in block.splitlines()]
+TABLES = 'python -m official_ext.tables'
 
 
 def lines_of(module):
@@ -52,22 +59,20 @@ def make_pictures(folder):
     Image.fromarray(pixels).save(folder / f'{seed}.png')
 
 
-def test_nothing_is_left_to_fill_in():
-  assert '@@' not in README
-
-
-def test_every_link_leads_somewhere():
-  links = re.findall(r'\]\(([^)\s]+)\)', README)
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page):
+  links = re.findall(r'\]\(([^)\s]+)\)', page.read_text())
   places = [link for link in links if not link.startswith('https://')]
-  assert len(places) > 10
-  assert [link for link in places if not (ROOT / link).exists()] == []
+  assert len(places) > 1
+  assert [link for link in places if not (page.parent / link).exists()] == []
 
 
 def test_every_command_of_the_package_is_tried():
   tried = {line for line in LINES if line.startswith('python -m official_ext.')}
   modules = 'train', 'prepare_data', 'repeat', 'benchmark'
   modules += 'predict', 'report', 'export'
-  assert tried == {line for module in modules for line in lines_of(module)}
+  known = {line for module in modules for line in lines_of(module)}
+  assert tried == known | {TABLES}
   # The rest are long trials of the tests' own.
   for line in set(LINES) - tried:
     name = re.fullmatch(r'python (tests/\w+\.py)( .*)?', line)[1]
@@ -90,6 +95,24 @@ def test_every_gin_file_is_there():
   assert [word for word in words if not list(ROOT.glob(word))] == []
 
 
+def plan_of(line):
+  """Returns the study and the runs of a line of `repeat`."""
+  values = flags.FlagValues()
+  flags.DEFINE_multi_string('gin_file', [], '', flag_values=values)
+  flags.DEFINE_list('seeds', None, '', flag_values=values)
+  flags.DEFINE_string('records_dir', None, '', flag_values=values)
+  words = shlex.split(line)[2:]
+  changes = []
+  for word in values(words)[1:]:
+    found = sorted(ROOT.glob(word))
+    changes += [str(path.relative_to(ROOT)) for path in found] or [word]
+  recipe = pathlib.Path(values.gin_file[-1]).stem
+  study = runs.Study(values.gin_file, [], values.records_dir, 'runs', recipe)
+  planned = runs.plan(study, changes, values.seeds)
+  assert len(planned) == len(values.seeds) * max(1, len(changes))
+  return study, planned
+
+
 @pytest.mark.parametrize('line', lines_of('repeat'))
 def test_repeated_runs_go_with_the_records(line, tmp_path, monkeypatch):
   """The runs can begin, and the settings of kept records are those of today."""
@@ -98,26 +121,42 @@ def test_repeated_runs_go_with_the_records(line, tmp_path, monkeypatch):
   cpuinfo = tmp_path / 'cpuinfo'
   cpuinfo.write_text('flags: amx_bf16')  # The records are in bfloat16.
   monkeypatch.setattr(devices, '_CPUINFO', cpuinfo)
-  values = flags.FlagValues()
-  flags.DEFINE_multi_string('gin_file', [], '', flag_values=values)
-  flags.DEFINE_list('seeds', None, '', flag_values=values)
-  flags.DEFINE_string('records_dir', None, '', flag_values=values)
-  words = shlex.split(line)[2:]
-  changes = [
-    str(path.relative_to(ROOT))
-    for word in values(words)[1:]
-    for path in sorted(ROOT.glob(word))
-  ]
-  recipe = pathlib.Path(values.gin_file[-1]).stem
-  study = runs.Study(values.gin_file, [], values.records_dir, 'runs', recipe)
-  planned = runs.plan(study, changes, values.seeds)
-  runs.check(study, planned)
-  assert len(planned) == len(values.seeds) * max(1, len(changes))
+  runs.check(*plan_of(line))
+
+
+def test_every_record_of_accuracy_comes_from_a_command():
+  """And every run of a command has its record."""
+  planned = {
+    run.record for line in lines_of('repeat') for run in plan_of(line)[1]
+  }
+  studies = {file.parent for file in planned} - {pathlib.Path('records/mine')}
+  there = {
+    file.relative_to(ROOT)
+    for folder in studies
+    for file in (ROOT / folder).glob('*.json')
+  }
+  assert {file.name for file in studies} == {'24_epochs', 'causes', '10_epochs'}
+  assert {file for file in planned if file.parent in studies} == there
 
 
 @pytest.mark.parametrize('line', lines_of('benchmark'))
 def test_the_benchmark_is_understood(line, run):
-  assert 'error: --model_dir=x has no' in run(line, '--model_dir=x').stderr
+  """All of its settings, up to data that are not there."""
+  result = run(line, "--gin_params=resnet9_cifar10.dataset='none'")
+  assert "error: task.train_data.tfds_name='none' is neither" in result.stderr
+
+
+def test_tables_are_written(run, tmp_path):
+  assert TABLES in LINES
+  for name in ('README.md', 'records', 'docs'):
+    copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+    copy(ROOT / name, tmp_path / name)
+  (tmp_path / 'docs' / 'accuracy_by_epoch.svg').unlink()
+  assert run(TABLES).returncode == 0
+  for page in PAGES:
+    copy = tmp_path / page.relative_to(ROOT)
+    assert copy.read_text() == page.read_text()
+  assert (tmp_path / 'docs' / 'accuracy_by_epoch.svg').exists()
 
 
 def test_data_are_prepared(run, tmp_path):
