@@ -29,17 +29,36 @@ def _main(module, arguments, cwd, environment, outputs):
   runpy.run_module(f'official_ext.{module}', run_name='__main__')
 
 
+def start(module, *arguments, outputs, cwd=ROOT, environment=()):
+  """Starts `python -m official_ext.MODULE`.
+
+  Args:
+    module: The command.
+    *arguments: Its arguments.
+    outputs: New files for what it prints and for its errors.
+    cwd: Its working directory.
+    environment: Variables besides those of this process.
+
+  Returns:
+    The process.
+  """
+  for path in outputs:
+    path.touch()
+  process = CONTEXT.Process(
+    target=_main,
+    args=(module, arguments, cwd, dict(environment), outputs),
+  )
+  process.start()
+  return process
+
+
 def run(module, *arguments, cwd=ROOT, environment=(), seconds=300):
   """Runs `python -m official_ext.MODULE`, as `subprocess.run` would."""
   with tempfile.TemporaryDirectory() as folder:
     outputs = [pathlib.Path(folder) / name for name in ('out', 'err')]
-    for path in outputs:
-      path.touch()
-    process = CONTEXT.Process(
-      target=_main,
-      args=(module, arguments, cwd, dict(environment), outputs),
+    process = start(
+      module, *arguments, outputs=outputs, cwd=cwd, environment=environment
     )
-    process.start()
     process.join(seconds)
     status = process.exitcode
     process.kill()

@@ -1,5 +1,6 @@
 """What several tests share: a small data set on disk, and gin left clean."""
 
+import fcntl
 import os
 
 # Before TensorFlow is imported, as the commands do; and no look for a GPU.
@@ -34,12 +35,18 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope='session')
 def shapes_dir(tmp_path_factory):
-  """A folder of TFDS data sets that holds `procedural_shapes`."""
+  """A folder of TFDS data sets that holds `procedural_shapes`; to be read."""
   from official_ext.datasets import procedural_shapes
 
-  folder = tmp_path_factory.mktemp('tfds')
-  procedural_shapes.ProceduralShapes(data_dir=folder).download_and_prepare()
-  return str(folder)
+  folder = tmp_path_factory.getbasetemp()
+  if 'PYTEST_XDIST_WORKER' in os.environ:
+    folder = folder.parent  # That of all workers.
+  # Whoever is first draws the pictures.
+  with (folder / 'tfds.lock').open('w') as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    builder = procedural_shapes.ProceduralShapes(data_dir=folder / 'tfds')
+    builder.download_and_prepare()
+  return str(folder / 'tfds')
 
 
 @pytest.fixture(scope='session')

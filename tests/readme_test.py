@@ -64,7 +64,17 @@ def test_every_link_leads_somewhere(page):
   links = re.findall(r'\]\(([^)\s]+)\)', page.read_text())
   places = [link for link in links if not link.startswith('https://')]
   assert len(places) > 1
-  assert [link for link in places if not (page.parent / link).exists()] == []
+  for place in places:
+    name, _, section = place.partition('#')
+    linked = page.parent / name
+    assert linked.exists(), place
+    assert not section or section in sections(linked), place
+
+
+def sections(page):
+  """Returns the names by which a link finds the titles of a page."""
+  titles = re.findall(r'^#+ (.*)', page.read_text(), flags=re.MULTILINE)
+  return {re.sub(r'[^\w -]', '', t).lower().replace(' ', '-') for t in titles}
 
 
 def test_every_command_of_the_package_is_tried():

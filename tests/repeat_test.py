@@ -1,11 +1,11 @@
 """Repeated runs, and their records."""
 
+import dataclasses
 import json
 import os
 import pathlib
 import re
 import signal
-import subprocess
 import sys
 import time
 import types
@@ -25,7 +25,7 @@ _ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 _ARGUMENTS = ['--gin_file=recipe.gin', '--records_dir=records/tiny']
 # Enough of them for a signal to come before the last.
-_EPOCHS = 12
+_EPOCHS = 6
 
 
 def _repeat(folder, *arguments):
@@ -43,18 +43,17 @@ def study(shapes_dir, tmp_path_factory):
   epochs = f'resnet9_cifar10.epochs = {_EPOCHS}'
   recipe = '\n'.join([*tiny.BINDINGS, place, epochs])
   (folder / 'recipe.gin').write_text(recipe)
-  (folder / 'no_flip.gin').write_text('resnet9_cifar10.flip = False\n')
-  process = subprocess.Popen(
-    [sys.executable, '-m', 'official_ext.repeat', *_ARGUMENTS, '--seeds=3'],
-    cwd=folder,
-    env=os.environ | {'PYTHONPATH': str(_ROOT)},
+  outputs = folder / 'stopped.out', folder / 'stopped.err'
+  process = commands.start(
+    'repeat', *_ARGUMENTS, '--seeds=3', outputs=outputs, cwd=folder
   )
   epochs = folder / 'runs' / 'tiny' / 'recipe-seed3' / 'epochs.jsonl'
   while not (epochs.exists() and epochs.read_text()):
-    assert process.poll() is None
+    assert process.is_alive(), outputs[1].read_text()
     time.sleep(0.01)
-  process.send_signal(signal.SIGTERM)
-  stopped = process.wait()
+  process.terminate()
+  process.join(60)
+  stopped = process.exitcode
   rows = epochs.read_text().splitlines()
   finished = _repeat(folder, '--seeds=3')
   assert finished.returncode == 0, finished.stderr
@@ -92,21 +91,16 @@ def test_finished_runs_are_kept_and_a_change_is_one_more(study):
   again = _repeat(folder, '--seeds=3')
   assert 'recipe-seed3 (1 of 1) is finished' in again.stdout
   assert (records_dir / 'recipe-seed3.json').read_bytes() == before
-  binding = 'no_crop: resnet9_cifar10.crop_padding = 0'
-  changed = _repeat(folder, '--seeds=3', 'no_flip.gin', binding)
+  binding = 'no_flip: resnet9_cifar10.flip = False'
+  changed = _repeat(folder, '--seeds=3', binding)
   assert changed.returncode == 0, changed.stderr
-  recipe = json.loads((records_dir / 'recipe-seed3.json').read_text())
-  for name, line in (
-    ('no_flip', 'flip = False'),
-    ('no_crop', 'crop_padding = 0'),
-  ):
-    record = json.loads((records_dir / f'{name}-seed3.json').read_text())
-    assert settings.brought(record['gin'], recipe['gin']) == [line]
-    assert record['recipe'] == 'recipe'
-  lines = changed.stdout.splitlines()[-4:]
+  recipe = json.loads(before)
+  record = json.loads((records_dir / 'no_flip-seed3.json').read_text())
+  assert settings.brought(record['gin'], recipe['gin']) == ['flip = False']
+  assert record['recipe'] == 'recipe'
+  lines = changed.stdout.splitlines()[-3:]
   assert lines[0].split()[:3] == ['recipe', 'runs', 'mean,']
   assert [line.split()[:2] for line in lines[1:]] == [
-    ['no_crop', '1'],
     ['no_flip', '1'],
     ['recipe', '1'],
   ]
@@ -304,6 +298,25 @@ def test_a_record_that_cannot_be_written_does_not_end_the_others(
   assert runs.train_all(study, planned) == ['a-seed0']
   assert 'a-seed0.json cannot be written (Is a dir' in capsys.readouterr().err
   assert records.read(planned[1].record) == record
+
+
+def test_a_training_is_told_recipe_change_and_seed(fake_training, tmp_path):
+  """A binding for all runs comes last but for the seed."""
+  told = tmp_path / 'told'
+  study, _ = fake_training(f'printf "%s\\n" "$@" > {told}')
+  study = dataclasses.replace(study, bindings=['x.y=1'])
+  in_file, bound = runs.plan(study, ['b/c.gin', 'd: x.z = 2'], ['7'])
+  for run, change in (
+    (in_file, ['--gin_file=a.gin', '--gin_file=b/c.gin']),
+    (bound, ['--gin_file=a.gin', '--gin_params=x.z = 2']),
+  ):
+    assert runs.train(study, run) is None
+    assert told.read_text().splitlines() == [
+      *('-m', 'official_ext.train', *change),
+      *('--gin_params=x.y=1', '--gin_params=resnet9_cifar10.seed=7'),
+      f'--model_dir={run.model_dir}',
+    ]
+  assert [run.name for run in (in_file, bound)] == ['c-seed7', 'd-seed7']
 
 
 def test_a_signal_before_the_training_listens_is_a_stop(fake_training):
