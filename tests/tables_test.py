@@ -99,8 +99,8 @@ def test_costs_by_hand(folder):
   assert cost_table.costs(str(folder)).splitlines()[2:] == [
     '| recipe |  | 2 | 91.00 |  |  | 99.00 |',
     # Too far for the interval.
-    '| worse | `flip = False` | 1 | 81.00 | -10.00 | +0.100 | 99.00 |',
-    '| near | `flip = False` | 1 | 90.00 | -1.00 ± 22.01 | +0.060 ± 0.220 '
+    '| worse | `flip = False` | 1 | 81.00 | -10.00 | +0.1000 | 99.00 |',
+    '| near | `flip = False` | 1 | 90.00 | -1.00 ± 22.01 | +0.0600 ± 0.2201 '
     '| 99.00 |',
     '',
     'Deviation from run to run behind the intervals: 1.41 points, with 1 '
@@ -135,7 +135,7 @@ def test_a_published_deviation_is_taken_as_known(folder):
   """1.959964 × 0.01 × √(1 + 1/2); for steps × √(1/2 + 1)."""
   example_records.write(folder, 'worse', 0, 0.9)
   lines = cost_table.costs(str(folder), 0.01).splitlines()
-  assert '| -1.00 ± 2.40 | +0.010 |' in lines[3]
+  assert '| -1.00 ± 2.40 | +0.0100 |' in lines[3]
   told = 'Deviation from run to run behind the intervals: 1.00 points, as '
   told += 'published (in these runs: 1.41 points, with 1 degree of freedom).'
   assert lines[-1] == told
@@ -168,8 +168,8 @@ def test_what_ends_far_away_says_nothing_of_the_deviation(folder):
   )
   # t of two degrees is 4.302653; × 0.0223607 × √(1/2 + 1/2).
   assert [line.split(' | ')[4:6] for line in table.splitlines()[3:5]] == [
-    ['-40.00', '+0.620'],
-    ['+0.00 ± 9.62', '+1.020 ± 0.096'],
+    ['-40.00', '+0.6200'],
+    ['+0.00 ± 9.62', '+1.0200 ± 0.0962'],
   ]
 
 
@@ -394,6 +394,30 @@ def test_readme_and_plot_agree_with_the_records(monkeypatch, capsys):
   monkeypatch.setattr(tables, 'FLAGS', types.SimpleNamespace(check=True))
   status = tables.main()
   assert (status, capsys.readouterr().err) == (0, '')
+
+
+def test_what_is_beyond_chance_is_what_the_pages_say():
+  """If new records change these sets, README and docs/results.md must too."""
+  table = cost_table.costs(str(ROOT / 'records' / 'causes')).splitlines()[3:-2]
+  rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in table]
+
+  def beyond_chance(column):
+    return {
+      row[0]
+      for row in rows
+      if '±' in row[column]
+      and abs(float(row[column].split()[0])) > float(row[column].split()[2])
+    }
+
+  by_accuracy = {'no_nesterov', 'earlier_port', 'padding_zero'}
+  by_accuracy |= {'weight_decay_5e-5'}
+  assert beyond_chance(4) == by_accuracy
+  assert beyond_chance(5) == by_accuracy | {'he_uniform', 'cutout_black'}
+  assert [row[0] for row in rows if '±' not in row[4]] == [
+    'logit_scale_1',
+    'keras_batch_norm',
+    'average_pooling',
+  ]
 
 
 def test_what_does_not_agree_is_written(folder, monkeypatch, capsys):

@@ -174,7 +174,7 @@ def _more_loss(
   above, half_width = run_statistics.difference(
     _losses(found), _losses(base), deviation
   )
-  return run_cells.with_interval(above, half_width, 3)
+  return run_cells.with_interval(above, half_width, 4)
 
 
 def _training(found: run_cells.Records) -> str:
