@@ -325,7 +325,7 @@ def test_a_change_is_measured_beside_the_recipe(shapes_dir, tmp_path):
 def test_changes_of_one_name_are_refused(tmp_path):
   result = _benchmark(tmp_path, 'a/x.gin', 'b/x.gin')
   assert result.returncode == 2
-  assert result.stderr.startswith('error: two of the files have the same name')
+  assert result.stderr.startswith('error: two of these have the same name')
 
 
 def test_the_time_of_a_step_is_split_by_operation():

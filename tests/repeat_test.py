@@ -113,8 +113,8 @@ def test_finished_runs_are_kept_and_a_change_is_one_more(study):
     ([], ['-1'], "--seeds: '-1' is no seed"),
     (['none.gin'], ['0'], 'none.gin'),
     (['wrong.gin'], ['0'], "doesn't have a parameter named 'flipp'"),
-    (['a/x.gin', 'b/x.gin'], ['0'], 'two of the files have the same name'),
-    (['a/recipe.gin'], ['0'], 'two of the files have the same name'),
+    (['a/x.gin', 'b/x.gin'], ['0'], 'two of these have the same name'),
+    (['a/recipe.gin'], ['0'], 'two of these have the same name'),
     (['epochs = "6"'], ['0'], "epochs='6' is str, but must be float"),
     (['peak_epoch = 99.0'], ['0'], 'the epochs must rise'),
     (['pooling = "median"'], ['0'], "pooling='median' must be one of max, avg"),
@@ -129,7 +129,14 @@ def test_finished_runs_are_kept_and_a_change_is_one_more(study):
       "x sets 'resnet9_cifar10.momen",
     ),
     (['x:resnet9_cifar10.flipp=1'], ['0'], "doesn't have a parameter named"),
-    (['x.gin', 'x:a.b=1'], ['0'], 'two of the files have the same name'),
+    (['resnet9_cifar10.flip=0'], ['0'], 'is neither a gin file nor a name wit'),
+    (['a/b:resnet9_cifar10.flip=0'], ['0'], 'is neither a gin file nor a name'),
+    (
+      ['x:flip=0'],
+      ['0'],
+      "'x:flip=0' is neither a gin file nor a name with a ",
+    ),
+    (['x.gin', 'x:a.b=1'], ['0'], 'two of these have the same name'),
     (['comment.gin'], ['0'], 'comment.gin changes nothing of recipe; leave'),
     (['flip = True'], ['0', '1'], '0.gin changes nothing of recipe; leave it'),
     (
@@ -170,6 +177,13 @@ def test_a_bound_precision_is_a_change_though_the_machine_has_it(
   assert run.change.bindings == ("resnet9_cifar10.precision='float32'",)
   assert run.name == 'in_float32-seed0'
   runs.check(study, [run])
+  override = "{'runtime.mixed_precision_dtype': 'bfloat16'}"
+  change = f'overridden:any_experiment.overrides={override}'
+  cpu('flags: amx_bf16')
+  pathlib.Path('recipe.gin').write_text(
+    "resnet9_cifar10.precision = 'float32'\n"
+  )
+  runs.check(study, runs.plan(study, [change], ['0']))
 
 
 def test_an_override_does_not_set_the_seed(tmp_path, monkeypatch):
@@ -181,7 +195,14 @@ def test_an_override_does_not_set_the_seed(tmp_path, monkeypatch):
     ['recipe.gin'], [override], 'records/tiny', 'runs', 'recipe'
   )
   runs.check(study, runs.plan(study, [], ['7']))
-  with pytest.raises(UserError, match='recipe-seed0: an override in gin sets '):
+  message = 'recipe-seed0: an override in gin sets runtime.seed=7 instead of'
+  with pytest.raises(UserError, match=message):
+    runs.check(study, runs.plan(study, [], ['0']))
+  override = override.replace('runtime', 'task.train_data')
+  study = dataclasses.replace(study, bindings=[override])
+  with pytest.raises(
+    UserError, match=r'gin sets task\.train_data\.seed=7 inst'
+  ):
     runs.check(study, runs.plan(study, [], ['0']))
 
 
@@ -222,7 +243,7 @@ def test_a_recipe_has_the_name_that_it_is_given(monkeypatch):
     monkeypatch.setattr(
       repeat, 'FLAGS', types.SimpleNamespace(**flags, name=name)
     )
-    message = "'c/d' cannot name files; give the" if name == 'c/d' else 'enough'
+    message = '--name=c/d is a place; give a' if name == 'c/d' else 'enough'
     with pytest.raises(UserError, match=message):
       repeat.main([])
   assert [run.record.name for run in planned] == (

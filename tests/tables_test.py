@@ -21,6 +21,7 @@ from official_ext.studies import (
   run_cells,
   run_statistics,
   run_tables,
+  seed_table,
 )
 
 
@@ -92,20 +93,61 @@ def test_tables_by_hand(folder):
 
 
 def test_costs_by_hand(folder):
-  """12.7062 × 0.0141421 × √(1 + 1/2) for accuracies, and for losses."""
-  more = {'test_loss': 0.15}
+  """12.7062 × 0.0141421 × √(1 + 1/2)."""
   gin = 'resnet9_cifar10.flip = False'
-  example_records.write(folder, 'near', 0, 0.9, gin, **more)
+  example_records.write(folder, 'near', 0, 0.9, gin)
   assert cost_table.costs(str(folder)).splitlines()[2:] == [
-    '| recipe |  | 2 | 91.00 |  |  | 99.00 |',
+    '| recipe |  | 2 | 91.00 |  | 99.00 |',
     # Too far for the interval.
-    '| worse | `flip = False` | 1 | 81.00 | -10.00 | +0.1000 | 99.00 |',
-    '| near | `flip = False` | 1 | 90.00 | -1.00 ± 22.01 | +0.0600 ± 0.2201 '
-    '| 99.00 |',
+    '| worse | `flip = False` | 1 | 81.00 | -10.00 | 99.00 |',
+    '| near | `flip = False` | 1 | 90.00 | -1.00 ± 22.01 | 99.00 |',
     '',
     'Deviation from run to run behind the intervals: 1.41 points, with 1 '
-    'degree of freedom; of the loss 0.0141, with as many.',
+    'degree of freedom.',
   ]
+
+
+def test_costs_by_seed_by_hand(folder):
+  """Seed 1 adds 0.02 to the recipe, 0.022 to the change: 0.021 to both.
+
+  Residuals of ±0.0005 with one degree of freedom make a deviation of 0.001;
+  12.7062 × 0.001 × √(1/2 + 1/2).
+  """
+  for seed, accuracy in enumerate((0.9, 0.922)):
+    loss = 2 - 2 * accuracy
+    example_records.write(folder, 'near', seed, accuracy, test_loss=loss)
+  table = seed_table.costs_by_seed(str(folder))
+  # Losses 0.1 and 0.08, 0.2 and 0.156: a deviation of 0.012.
+  assert table.splitlines()[2:] == [
+    '| near | 2 | +0.10 ± 1.27 | +0.0880 ± 0.1525 |',
+    '',
+    'Deviation from run to run behind the intervals: 0.10 points, with 1 '
+    'degree of freedom; of the loss 0.0120, with as many.',
+  ]
+  (folder / 'near-seed1.json').unlink()
+  # As low as seed 0 of the recipe, and nothing is left to tell chance by.
+  table = seed_table.costs_by_seed(str(folder))
+  assert table.splitlines()[2:] == ['| near | 1 | +0.00 | +0.1000 |']
+  (folder / 'near-seed0.json').unlink()
+  example_records.write(folder, 'near', 2, 0.9)
+  message = 'near has none of the seeds of recipe; train it with seed 0'
+  with pytest.raises(UserError, match=message):
+    seed_table.costs_by_seed(str(folder))
+
+
+def test_a_fit_by_seed_gives_what_sums_were_made_of():
+  """The third variant has the seed alone in which nothing else is."""
+  seeds = {0: 0.0, 1: 0.25, 2: -0.5}
+  figures = [
+    {seed: 1.0 + seeds[seed] for seed in (0, 1, 2)},
+    {seed: 3.0 + seeds[seed] for seed in (1, 0)},
+    {seed: 0.5 + seeds[seed] for seed in (2,)},
+  ]
+  fit = run_statistics.fit_by_seed(figures)
+  assert fit.difference(1)[0] == pytest.approx(2)
+  assert fit.difference(2)[0] == pytest.approx(-0.5)
+  assert fit.deviation.value == pytest.approx(0, abs=1e-12)
+  assert fit.deviation.degrees_of_freedom == 1
 
 
 def test_bold_are_a_change_and_its_parts(folder):
@@ -114,6 +156,7 @@ def test_bold_are_a_change_and_its_parts(folder):
     ('other', 'epochs = 7'),
     ('whole', 'cutout_size = 0\nresnet9_cifar10.flip = False'),
     ('more', 'cutout_size = 0\nresnet9_cifar10.epochs = 7'),
+    ('nothing', 'seed = 0'),
   ):
     example_records.write(folder, name, 0, 0.9, f'resnet9_cifar10.{sets}')
   lines = cost_table.costs(str(folder), bold='whole').splitlines()[2:-2]
@@ -122,12 +165,13 @@ def test_bold_are_a_change_and_its_parts(folder):
     'recipe',
     'other',
     'more',
+    'nothing',
     '**worse**',
     '**part**',
     '**whole**',
   }
   assert '**' not in cost_table.costs(str(folder))
-  with pytest.raises(UserError, match='no record of all, but of more, other,'):
+  with pytest.raises(UserError, match='no record of all, but of worse, more'):
     cost_table.costs(str(folder), bold='all')
 
 
@@ -135,7 +179,7 @@ def test_a_published_deviation_is_taken_as_known(folder):
   """1.959964 × 0.01 × √(1 + 1/2); for steps × √(1/2 + 1)."""
   example_records.write(folder, 'worse', 0, 0.9)
   lines = cost_table.costs(str(folder), 0.01).splitlines()
-  assert '| -1.00 ± 2.40 | +0.0100 |' in lines[3]
+  assert '| -1.00 ± 2.40 |' in lines[3]
   told = 'Deviation from run to run behind the intervals: 1.00 points, as '
   told += 'published (in these runs: 1.41 points, with 1 degree of freedom).'
   assert lines[-1] == told
@@ -159,17 +203,13 @@ def test_what_ends_far_away_says_nothing_of_the_deviation(folder):
   for name, accuracies in (('like', (0.89, 0.93)), ('worse', (0.81, 0.21))):
     for seed, accuracy in enumerate(accuracies):
       gin = {'like': '', 'worse': 'resnet9_cifar10.flip = False'}[name]
-      more = {'test_loss': 0.2 + accuracy}
-      example_records.write(folder, name, seed, accuracy, gin, **more)
+      example_records.write(folder, name, seed, accuracy, gin)
   table = cost_table.costs(str(folder))
-  assert table.endswith(
-    ': 2.24 points, with 2 degrees of freedom; of the loss 0.0224, with as many'
-    '.\n'
-  )
+  assert table.endswith(': 2.24 points, with 2 degrees of freedom.\n')
   # t of two degrees is 4.302653; × 0.0223607 × √(1/2 + 1/2).
-  assert [line.split(' | ')[4:6] for line in table.splitlines()[3:5]] == [
-    ['-40.00', '+0.6200'],
-    ['+0.00 ± 9.62', '+1.0200 ± 0.0962'],
+  assert [line.split(' | ')[4] for line in table.splitlines()[3:5]] == [
+    '-40.00',
+    '+0.00 ± 9.62',
   ]
 
 
@@ -277,7 +317,7 @@ def test_what_costs_are_compared_with_is_the_recipe(folder):
     example_records.write(folder, 'a_change', seed, 0.8 + seed / 100)
   lines = cost_table.costs(str(folder)).splitlines()[2:-2]
   assert [line.split()[1] for line in lines] == ['recipe', 'worse', 'a_change']
-  assert lines[0] == '| recipe |  | 2 | 91.00 |  |  | 99.00 |'
+  assert lines[0] == '| recipe |  | 2 | 91.00 |  | 99.00 |'
   for file in folder.glob('recipe-*'):
     file.unlink()
   with pytest.raises(UserError, match='no record of recipe, which the others'):
@@ -396,28 +436,27 @@ def test_readme_and_plot_agree_with_the_records(monkeypatch, capsys):
   assert (status, capsys.readouterr().err) == (0, '')
 
 
-def test_what_is_beyond_chance_is_what_the_pages_say():
+def test_the_same_changes_are_beyond_chance_as_when_the_pages_were_written():
   """If new records change these sets, README and docs/results.md must too."""
-  table = cost_table.costs(str(ROOT / 'records' / 'causes')).splitlines()[3:-2]
-  rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in table]
+  folder = str(ROOT / 'records' / 'causes')
 
-  def beyond_chance(column):
-    return {
-      row[0]
-      for row in rows
-      if '±' in row[column]
-      and abs(float(row[column].split()[0])) > float(row[column].split()[2])
-    }
+  def beyond_chance(table, column):
+    """Names the lines whose interval does not hold 0."""
+    names = set()
+    for line in table.splitlines():
+      cells = [cell.strip() for cell in line.split('|')[1:-1]]
+      if cells and '±' in cells[column]:
+        points, _, half_width = cells[column].split()
+        if abs(float(points)) > float(half_width):
+          names.add(cells[0])
+    return names
 
-  by_accuracy = {'no_nesterov', 'earlier_port', 'padding_zero'}
-  by_accuracy |= {'weight_decay_5e-5'}
-  assert beyond_chance(4) == by_accuracy
-  assert beyond_chance(5) == by_accuracy | {'he_uniform', 'cutout_black'}
-  assert [row[0] for row in rows if '±' not in row[4]] == [
-    'logit_scale_1',
-    'keras_batch_norm',
-    'average_pooling',
-  ]
+  clear = {'no_nesterov', 'earlier_port', 'padding_zero', 'weight_decay_5e-5'}
+  assert beyond_chance(cost_table.costs(folder), 4) == clear
+  by_seed = seed_table.costs_by_seed(folder)
+  clear |= {'he_uniform', 'cutout_black'}
+  assert beyond_chance(by_seed, 2) == clear | {'decay_on_kernels_only'}
+  assert beyond_chance(by_seed, 3) == clear
 
 
 def test_what_does_not_agree_is_written(folder, monkeypatch, capsys):

@@ -22,7 +22,7 @@ _PACKAGE = pathlib.Path(__file__).resolve().parents[1]
 _SEARCH_PATHS = (_PACKAGE, _PACKAGE.parent)
 
 # A change without a file of its own: what it is called, and what it binds.
-_NAMED_BINDING = re.compile(r'([\w.-]+):(.+=.+)', re.DOTALL)
+_NAMED_BINDING = re.compile(r'([\w.-]+):\s*(\S+\.\w+\s*=.+)', re.DOTALL)
 
 # What gin calls the overrides of an experiment that has no arguments.
 ANY = 'any_experiment.overrides'
@@ -127,7 +127,7 @@ class Change:
   bindings: tuple[str, ...] = ()
 
   def __str__(self) -> str:
-    """Returns it as the command line has it, for messages."""
+    """Returns its files, or else its name, for messages."""
     return ', '.join(self.files) or self.name
 
 
@@ -141,13 +141,14 @@ def named_changes(recipe: str, changes: Sequence[str]) -> list[Change]:
       `no_flip: resnet9_cifar10.flip = False`.
 
   Raises:
-    UserError: If two are called the same, or one as the recipe is.
+    UserError: If one is neither, two are called the same, or one as the recipe
+      is.
   """
   named = [_change(text) for text in changes]
   if len({recipe, *(change.name for change in named)}) <= len(changes):
     raise UserError(
-      'two of the files have the same name, and so would what comes of them; '
-      f'rename one of {", ".join([recipe, *changes])}.'
+      'two of these have the same name, and so would what comes of them: '
+      f'{", ".join([recipe, *changes])}; rename one.'
     )
   return named
 
@@ -156,6 +157,11 @@ def _change(text: str) -> Change:
   found = _NAMED_BINDING.fullmatch(text)
   if found:
     return Change(found[1], bindings=(found[2].strip(),))
+  if '=' in text and not pathlib.Path(text).exists():
+    raise UserError(
+      f'{text!r} is neither a gin file nor a name with a binding, such as '
+      'no_flip:resnet9_cifar10.flip=False; mend it.'
+    )
   return Change(pathlib.Path(text).stem, (text,))
 
 

@@ -7,11 +7,17 @@ from collections.abc import Callable
 from typing import Any
 
 from official_ext.core.errors import UserError
-from official_ext.studies import cost_table, figure_tables, run_tables
+from official_ext.studies import (
+  cost_table,
+  figure_tables,
+  run_tables,
+  seed_table,
+)
 
 KINDS: dict[str, Callable[..., str]] = {
   'runs': run_tables.runs,
   'costs': cost_table.costs,
+  'costs_by_seed': seed_table.costs_by_seed,
   'steps': run_tables.steps,
   'step_times': figure_tables.step_times,
   'benchmark': figure_tables.benchmark,
@@ -75,9 +81,9 @@ def _table(match: re.Match[str], page: str) -> str:
 
 
 def _deviation(points: str, page: str) -> float:
-  if not re.fullmatch(r'\d+(\.\d+)?', points):
+  if not re.fullmatch(r'\d+(\.\d+)?', points) or not float(points):
     raise UserError(
-      f'{page}: deviation={points} is no number of points; give one such as '
-      '0.15.'
+      f'{page}: deviation={points} is no number of points above 0; give one '
+      'such as 0.15.'
     )
   return float(points) / 100

@@ -1,6 +1,7 @@
 """Small files that say what a training was, and what came out of it."""
 
 import json
+import math
 import os
 import pathlib
 from typing import Any
@@ -147,6 +148,7 @@ def read(path: pathlib.Path) -> dict[str, Any]:
     good = good and isinstance(last['test_loss'], float)
     accuracy, trained = last['test_accuracy'], last['train_accuracy']
     good = good and 0 <= accuracy <= 1 and 0 <= trained <= 1
+    good = good and math.isfinite(last['test_loss'])
   except (OSError, ValueError, LookupError, TypeError) as error:
     raise UserError(f'{path} is no record of a run.') from error
   if not good:
@@ -178,6 +180,22 @@ def write(path: pathlib.Path, record: dict[str, Any]) -> None:
       f'{path} cannot be written ({error.strerror}); mend that, then give the '
       'same command again.'
     ) from error
+
+
+def of_variant(
+  by_variant: ByVariant, variant: str, folder: str
+) -> list[dict[str, Any]]:
+  """Returns the records of one variant.
+
+  Raises:
+    UserError: If there are none; it names the folder and what is there.
+  """
+  if variant not in by_variant:
+    raise UserError(
+      f'{folder} has no record of {variant}, but of {", ".join(by_variant)}; '
+      'name one of these.'
+    )
+  return by_variant[variant]
 
 
 def read_all(folder: str) -> ByVariant:

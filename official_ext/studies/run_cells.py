@@ -43,7 +43,7 @@ def mirror_accuracies(found: Records) -> list[float]:
 
 
 def count_and_mean(values: Sequence[float]) -> tuple[str, str]:
-  """Returns how many accuracies there are, and their mean in percent."""
+  """Returns how many accuracies of 0 to 1 there are, and their mean in %."""
   return str(len(values)), f'{100 * statistics.fmean(values):.2f}'
 
 
@@ -52,7 +52,7 @@ def points(
   reference: Sequence[float],
   deviation: run_statistics.Deviation | None,
 ) -> str:
-  """Returns a difference of accuracies in points."""
+  """Returns a difference of accuracies of 0 to 1, in points."""
   above, half = run_statistics.difference(values, reference, deviation)
   return with_interval(100 * above, None if half is None else 100 * half, 2)
 
@@ -70,11 +70,11 @@ def accuracy_deviation(
   """Returns the deviation that intervals rest on, and says which it is.
 
   Args:
-    groups: Accuracies of runs that differ by their seed.
+    groups: Accuracies of 0 to 1 of runs that differ by their seed.
     published: A deviation to take instead of theirs.
   """
   ours = run_statistics.pooled_deviation(groups)
-  told = f'{100 * ours.value:.2f} points, {degrees(ours)}' if ours else ''
+  told = in_points(ours)
   if published is None:
     return ours, told
   here = f' (in these runs: {told})' if told else ''
@@ -82,7 +82,14 @@ def accuracy_deviation(
   return run_statistics.Deviation(published, math.inf), text
 
 
-def degrees(deviation: run_statistics.Deviation) -> str:
+def in_points(deviation: run_statistics.Deviation | None) -> str:
+  """Returns a deviation of accuracies of 0 to 1, in words."""
+  if deviation is None:
+    return ''
+  return f'{100 * deviation.value:.2f} points, {_degrees(deviation)}'
+
+
+def _degrees(deviation: run_statistics.Deviation) -> str:
   """Returns what a deviation rests on, in words."""
   count = deviation.degrees_of_freedom
   return f'with {count} {"degree" if count == 1 else "degrees"} of freedom'

@@ -3,8 +3,9 @@
 import dataclasses
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 from scipy import stats
 
 _CONFIDENCE = 0.95
@@ -99,6 +100,65 @@ def difference(
     return above, None
   error = deviation.value * math.sqrt(1 / len(values) + 1 / len(reference))
   return above, _t(deviation.degrees_of_freedom) * error
+
+
+@dataclasses.dataclass(frozen=True)
+class SeedFit:
+  """Figures as sums of what a variant, a seed and chance add to them.
+
+  Attributes:
+    coefficients: By least squares: what each variant adds with the first of the
+      seeds, then how much more each further seed adds.
+    covariance: Of the coefficients, for a deviation of 1.
+    deviation: Of chance; None where the sums leave none of it.
+  """
+
+  coefficients: np.ndarray
+  covariance: np.ndarray
+  deviation: Deviation | None
+
+  def difference(self, variant: int) -> tuple[float, float | None]:
+    """Returns how far a variant is above the first, as `difference` does."""
+    contrast = np.zeros_like(self.coefficients)
+    contrast[variant], contrast[0] = 1, -1
+    above = float(contrast @ self.coefficients)
+    if self.deviation is None:
+      return above, None
+    error = self.deviation.value * math.sqrt(
+      contrast @ self.covariance @ contrast
+    )
+    return above, _t(self.deviation.degrees_of_freedom) * error
+
+
+def fit_by_seed(variants: Sequence[Mapping[int, float]]) -> SeedFit:
+  """Returns the sums that are nearest to figures.
+
+  Args:
+    variants: For each variant, its figures by seed; each has a seed of the
+      first, or else what the seed adds cannot be told from the variant.
+  """
+  seeds = sorted({seed for figures in variants for seed in figures})
+  design = np.array(
+    [
+      [
+        *(n == number for n in range(len(variants))),
+        *(s == seed for s in seeds),
+      ]
+      for number, figures in enumerate(variants)
+      for seed in figures
+    ],
+    float,
+  )
+  design = np.delete(design, len(variants), axis=1)  # The first seed's.
+  figures = np.array([value for each in variants for value in each.values()])
+  covariance = np.linalg.pinv(design.T @ design)
+  coefficients = covariance @ design.T @ figures
+  degrees = len(figures) - int(np.linalg.matrix_rank(design))
+  if not degrees:
+    return SeedFit(coefficients, covariance, None)
+  squares = float(np.sum((figures - design @ coefficients) ** 2))
+  deviation = Deviation(math.sqrt(squares / degrees), degrees)
+  return SeedFit(coefficients, covariance, deviation)
 
 
 def _t(degrees_of_freedom: float) -> float:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from official_ext.core.errors import UserError
 from official_ext.studies import markdown, records, run_cells, run_statistics
 
 _SUMMARY_HEAD = (
@@ -41,12 +40,7 @@ def runs(
   """
   by_variant = records.read_all(folder)
   if only is not None:
-    if only not in by_variant:
-      raise UserError(
-        f'{folder} has no record of {only}, but of {", ".join(by_variant)}; '
-        'name one of these.'
-      )
-    by_variant = {only: by_variant[only]}
+    by_variant = {only: records.of_variant(by_variant, only, folder)}
   table = markdown.table(_SUMMARY_HEAD, _summary_rows(by_variant, deviation))
   if deviation is None:
     return table

@@ -2,7 +2,6 @@
 
 import dataclasses
 import pathlib
-import re
 import shlex
 import signal
 import subprocess
@@ -76,13 +75,13 @@ def plan(
     seeds: As on the command line.
 
   Raises:
-    UserError: If a seed is no number, the recipe's name not one for a file, or
-      two variants have one name.
+    UserError: If a seed is no number, the recipe's name a place, a change
+      neither a file nor a binding, or two variants have one name.
   """
-  if not re.fullmatch(r'[\w.-]+', study.recipe):
+  if '/' in study.recipe:
     raise UserError(
-      f'{study.recipe!r} cannot name files; give the recipe a --name of '
-      'letters, digits and ._-.'
+      f'--name={study.recipe} is a place; give a name, which records and runs '
+      'then have.'
     )
   folder = pathlib.Path(study.records_dir).expanduser()
   folders = pathlib.Path(study.runs_dir).expanduser() / folder.resolve().name
@@ -103,9 +102,10 @@ def check(study: Study, runs: Sequence[Run]) -> None:
   """Raises before the first hour of training what would end a later one.
 
   Raises:
-    UserError: If a gin file is not there or has a mistake, a change changes
-      nothing, another process trains one of them, the records cannot be
-      written, or what is there is of a training with other settings.
+    UserError: If a gin file is not there or has a mistake, a change is
+      overridden or changes nothing, gin overrides a seed, another process
+      trains one of them, the records cannot be written, or what is there is of
+      a training with other settings.
   """
   beside = records.read_all(study.records_dir)
   recipe = _settings(study.gin_files, study.bindings)
@@ -145,11 +145,15 @@ def _check_change(
       f'{run.change} sets {min(overridden)!r}, which --gin_params or '
       '--seeds overrides; leave one of them out.'
     )
-  if params.runtime.seed != run.seed:
-    raise UserError(
-      f'{run.name}: an override in gin sets runtime.seed={params.runtime.seed} '
-      'instead of that of --seeds; leave it out.'
-    )
+  for place, seed in (
+    ('runtime', params.runtime.seed),
+    ('task.train_data', params.task.train_data.seed),
+  ):
+    if seed != run.seed:
+      raise UserError(
+        f'{run.name}: an override in gin sets {place}.seed={seed} instead of '
+        'that of --seeds; leave it out.'
+      )
   if run.variant != study.recipe and _same_as_recipe(study, run, asked, params):
     raise UserError(
       f'{run.change} changes nothing of {study.recipe}; leave it out.'
@@ -169,12 +173,13 @@ def _what_is_trained(
 ) -> dict[str, Any]:
   """Returns all that tells one variant from another.
 
-  A precision counts as it was asked for: a bound one is another variant than
-  'auto', though some machine may have the same.
+  A precision that is bound is another variant than 'auto', though some machine
+  may compute in the same.
   """
-  what = params.as_dict()
-  what['runtime']['mixed_precision_dtype'] = settings.asked_precision(asked)
-  return what
+  return {
+    'params': params.as_dict(),
+    'precision': settings.asked_precision(asked),
+  }
 
 
 def _asked(study: Study, run: Run) -> tuple[str, cfg.ExperimentConfig]:
@@ -200,7 +205,7 @@ def _check_run_there(
   study: Study, run: Run, asked: str, runtime: cfg.RuntimeConfig
 ) -> None:
   """Raises where what was stopped would not go on as it began."""
-  if run.model_dir.exists():
+  if run.model_dir.is_dir():
     with run_dir.held(str(run.model_dir)):
       pass
   requested = run.model_dir / 'requested.gin'

@@ -1,0 +1,80 @@
+"""The table of what changes to a recipe cost, compared seed by seed."""
+
+from official_ext.core.errors import UserError
+from official_ext.studies import (
+  cost_table,
+  markdown,
+  run_cells,
+  run_statistics,
+)
+
+_HEAD = (
+  'change',
+  'runs',
+  'points against the recipe with the same seeds, 95% interval',
+  'test loss against the recipe with the same seeds, 95% interval',
+)
+
+
+def costs_by_seed(folder: str) -> str:
+  """Returns the same costs with what a seed does to all of them taken out.
+
+  Runs of one seed begin with the same weights and see the same images. A figure
+  is taken for the sum of what its variant, its seed and chance add; what ends
+  far from the recipe is left out.
+
+  Args:
+    folder: That of the records.
+
+  Raises:
+    UserError: As `cost_table.costs` does, or if a change has no seed of the
+      recipe.
+  """
+  base, changes = cost_table.base_and_changes(folder)
+  alike = [found for found in changes if cost_table.is_near(found, base)]
+  _check_seeds(folder, base, alike)
+  accuracies, losses = (
+    run_statistics.fit_by_seed(
+      [_by_seed(found, key) for found in (base, *alike)]
+    )
+    for key in ('test_accuracy', 'test_loss')
+  )
+  rows = [
+    (
+      found[0]['variant'],
+      str(len(found)),
+      _above(accuracies, number, scale=100, digits=2),
+      _above(losses, number, scale=1, digits=4),
+    )
+    for number, found in enumerate(alike, start=1)
+  ]
+  told = run_cells.in_points(accuracies.deviation)
+  if losses.deviation:
+    told += f'; of the loss {losses.deviation.value:.4f}, with as many'
+  return markdown.table(_HEAD, rows) + run_cells.below(told)
+
+
+def _check_seeds(
+  folder: str, base: run_cells.Records, changes: list[run_cells.Records]
+) -> None:
+  seeds = {record['seed'] for record in base}
+  for found in changes:
+    if not any(record['seed'] in seeds for record in found):
+      raise UserError(
+        f'{folder}: {found[0]["variant"]} has none of the seeds of '
+        f'{base[0]["variant"]}; train it with seed {min(seeds)}.'
+      )
+
+
+def _by_seed(found: run_cells.Records, key: str) -> dict[int, float]:
+  figures = run_cells.of_last_epoch(found, key)
+  seeds = [record['seed'] for record in found]
+  return dict(zip(seeds, figures, strict=True))
+
+
+def _above(
+  fit: run_statistics.SeedFit, variant: int, scale: float, digits: int
+) -> str:
+  above, half_width = fit.difference(variant)
+  half = None if half_width is None else scale * half_width
+  return run_cells.with_interval(scale * above, half, digits)
