@@ -6,10 +6,19 @@ Usage, in the checkout::
   python -m official_ext.tables --check
 
 A table stands between `<!-- table: KIND FOLDER -->`, the folder being one of
-records, and `<!-- end table -->`; the kinds and their options are those of
-`studies.pages`. With --check nothing is written, and the exit status is 1 if a
-table, or what the plot draws, would change. Without it the plot is always drawn
-anew.
+records, and `<!-- end table -->`. Of the records that `official_ext.repeat`
+writes, the kinds are
+
+  runs            means and intervals; only=NAME shows one variant
+  costs           changes against their recipe; bold=NAME marks one, and parts
+                  of it
+  costs_by_seed   the same with what a seed adds to all of them taken out
+  steps           each variant, by name, against the one before it
+
+and all but costs_by_seed take deviation=POINTS, a published deviation from run
+to run, after FOLDER. With --check nothing is written, and the exit status is 1
+if a table, or what the plot draws, would change. Without it the plot is always
+drawn anew.
 """
 
 import pathlib
@@ -50,6 +59,8 @@ def main() -> int:
   stale = [path for path, text in texts.items() if text != path.read_text()]
   if plot.read(_PLOT) != curves:
     stale.append(_PLOT)
+  if not stale:
+    print('All tables and the plot agree with the records.')
   for path in stale:
     what = 'does not agree with' if FLAGS.check else 'is written anew from'
     print(f'{path} {what} the records.', file=sys.stderr)

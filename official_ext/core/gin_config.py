@@ -76,14 +76,25 @@ def parse(files: Sequence[str], bindings: Sequence[str]) -> None:
     gin.parse_config_files_and_bindings(list(files), list(bindings))
     _check_macros(bindings)
   except OSError as error:
-    raise UserError(
-      f'--gin_file={", ".join(files)}: {one_line(error)}; the files of this '
-      f'package are {", ".join(shipped_files())}.'
-    ) from error
+    raise _unopened(files, error) from error
   except (ValueError, SyntaxError, tokenize.TokenError) as error:
     raise UserError(f'gin: {one_line(error)}{_suggestion(error)}') from error
   finally:
     logging.set_verbosity(verbosity)
+
+
+def _unopened(files: Sequence[str], error: OSError) -> UserError:
+  """Names the file, be it included by another, and what may have been meant."""
+  found = re.search(r'Unable to open file: (.*?)\. Searched', str(error))
+  if not found:
+    return UserError(f'{", ".join(files)}: {one_line(error)}; mend the file.')
+  close = difflib.get_close_matches(found[1], shipped_files(), n=1)
+  meant = (
+    f'did you mean {close[0]}?'
+    if close
+    else (f'the files of this package are {", ".join(shipped_files())}.')
+  )
+  return UserError(f'there is no gin file {found[1]}; {meant}')
 
 
 @functools.cache  # gin keeps a path as often as it is added.

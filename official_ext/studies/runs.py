@@ -17,6 +17,8 @@ from official_ext.core import experiment, gin_config, run_dir, stopping
 from official_ext.core.errors import RunError, Stopped, UserError
 from official_ext.studies import records, settings
 
+_COMMAND = 'official_ext.repeat command'
+
 
 @dataclasses.dataclass(frozen=True)
 class Study:
@@ -250,8 +252,8 @@ def _check_precisions(
 
 def _mend(study: Study) -> str:
   return (
-    'give what is trained a gin file of another name, or name another '
-    f'--records_dir than {study.records_dir}'
+    'give it another name (of its file, before its colon, or by --name), or '
+    f'name another --records_dir than {study.records_dir}'
   )
 
 
@@ -283,7 +285,7 @@ def train_all(study: Study, runs: Sequence[Run]) -> list[str]:
       failed.append(run.name)
     if late_signal and run is not runs[-1]:
       raise Stopped(
-        f'Stopped after {run.name}; the same command goes on with the rest.',
+        f'Stopped after {run.name}; the same {_COMMAND} goes on with the rest.',
         late_signal,
       )
   return failed
@@ -310,12 +312,12 @@ def train(study: Study, run: Run) -> int | None:
     # Before it listens to signals, they end it as they end any process.
     if status in (128 + number, -number):
       raise Stopped(
-        f'Stopped in {run.name}; the same command goes on with it.', number
+        f'Stopped in {run.name}; the same {_COMMAND} goes on with it.', number
       )
   if status:
     failure = (
       f'{run.name} ended with status {status}; mend what it says above, then '
-      f'give the same command again ({shlex.join(command)}).'
+      f'give the same {_COMMAND} again (this run alone: {shlex.join(command)}).'
     )
     raise Stopped(failure, heard) if heard else RunError(failure)
   return heard

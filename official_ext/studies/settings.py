@@ -95,7 +95,8 @@ def check_same(
     mend: What to do.
 
   Raises:
-    UserError: If they differ; it names a line that does.
+    UserError: If they differ; it names a line that does, and how many more
+      settings do.
   """
   if asked == there:
     return
@@ -103,6 +104,9 @@ def check_same(
   added = [f'without {a.strip()!r}' for a in ours if a not in theirs]
   left_out = [f'with {a.strip()!r}' for a in theirs if a not in ours]
   line, *_ = *added, *left_out, 'the same lines in another order'
+  differing = set(bindings(asked)).symmetric_difference(bindings(there))
+  others = len(set(map(_name, differing))) - 1
+  more = f' and {others} more' if others > 0 else ''
   raise UserError(
-    f'{place} is of a training with other settings: {line}; {mend}.'
+    f'{place} is of a training with other settings: {line}{more}; {mend}.'
   )
