@@ -51,12 +51,12 @@ def main() -> int:
     raise UserError(
       'README.md and records are not here; run this in the checkout.'
     )
-  texts = {
-    path: pages.fill(path.read_text(), str(path))
-    for path in (_README, *sorted(_DOCS.glob('*.md')))
+  old = {
+    path: path.read_text() for path in (_README, *sorted(_DOCS.glob('*.md')))
   }
+  new = {path: pages.fill(text, str(path)) for path, text in old.items()}
   curves = plot.curves(_RECORDS)
-  stale = [path for path, text in texts.items() if text != path.read_text()]
+  stale = [path for path in old if new[path] != old[path]]
   if plot.read(_PLOT) != curves:
     stale.append(_PLOT)
   if not stale:
@@ -66,7 +66,7 @@ def main() -> int:
     print(f'{path} {what} the records.', file=sys.stderr)
   if FLAGS.check:
     return 1 if stale else 0
-  for path, text in texts.items():
+  for path, text in new.items():
     path.write_text(text)
   if curves:
     plot.draw(curves, _PLOT)

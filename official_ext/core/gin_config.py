@@ -88,12 +88,11 @@ def _unopened(files: Sequence[str], error: OSError) -> UserError:
   found = re.search(r'Unable to open file: (.*?)\. Searched', str(error))
   if not found:
     return UserError(f'{", ".join(files)}: {one_line(error)}; mend the file.')
-  close = difflib.get_close_matches(found[1], shipped_files(), n=1)
-  meant = (
-    f'did you mean {close[0]}?'
-    if close
-    else (f'the files of this package are {", ".join(shipped_files())}.')
-  )
+  shipped = shipped_files()
+  close = difflib.get_close_matches(found[1], shipped, n=1)
+  meant = f'the files of this package are {", ".join(shipped)}.'
+  if close:
+    meant = f'did you mean {close[0]}?'
   return UserError(f'there is no gin file {found[1]}; {meant}')
 
 

@@ -1,7 +1,6 @@
 """The table of what changes to a recipe cost."""
 
 import statistics
-from collections.abc import Sequence
 
 from official_ext.core.errors import UserError
 from official_ext.studies import (
@@ -48,19 +47,19 @@ def costs(
   """
   base, changes = base_and_changes(folder)
   parts = _parts(folder, bold, changes, base)
-  alike = [found for found in (base, *changes) if is_near(found, base)]
+  alike = [found for found in (base, *changes.values()) if is_near(found, base)]
   taken, told = run_cells.accuracy_deviation(
     map(run_cells.accuracies, alike), deviation
   )
-  rows = [_row(found, base, taken, parts) for found in changes]
+  rows = [_row(found, base, taken, parts) for found in changes.values()]
   table = markdown.table(_HEAD, [_recipe_row(base), *rows])
   return table + run_cells.below(told)
 
 
 def base_and_changes(
   folder: str,
-) -> tuple[run_cells.Records, list[run_cells.Records]]:
-  """Returns the records of a recipe, and of each change, the dearest first.
+) -> tuple[run_cells.Records, records.ByVariant]:
+  """Returns the records of a recipe, and of its changes, the dearest first.
 
   Raises:
     UserError: If they are changes to several recipes, even of one name, or to
@@ -76,7 +75,10 @@ def base_and_changes(
         f'there, for it does not have {lacked[0]!r}; train it anew in another '
         'folder.'
       )
-  return base, sorted(by_variant.values(), key=_mean_accuracy)
+  dearest_first = sorted(
+    by_variant, key=lambda n: _mean_accuracy(by_variant[n])
+  )
+  return base, {name: by_variant[name] for name in dearest_first}
 
 
 def is_near(found: run_cells.Records, base: run_cells.Records) -> bool:
@@ -106,15 +108,14 @@ def _recipe(folder: str, by_variant: records.ByVariant) -> str:
 def _parts(
   folder: str,
   bold: str | None,
-  changes: Sequence[run_cells.Records],
+  changes: records.ByVariant,
   base: run_cells.Records,
 ) -> set[str]:
   """Returns the names of a change and of those that set a part of it."""
   if bold is None:
     return set()
-  by_variant = {found[0]['variant']: list(found) for found in changes}
-  whole = _brought(records.of_variant(by_variant, bold, folder), base)
-  sets = {name: _brought(found, base) for name, found in by_variant.items()}
+  whole = _brought(records.of_variant(changes, bold, folder), base)
+  sets = {name: _brought(found, base) for name, found in changes.items()}
   return {name for name, brought in sets.items() if _is_part(brought, whole)}
 
 

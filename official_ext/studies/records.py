@@ -21,6 +21,9 @@ _RUNTIME_KEYS = (
   'deterministic',
 )
 
+# What comes of files that are gone or hold something else.
+_UNREADABLE = (OSError, ValueError, yaml.YAMLError, LookupError, TypeError)
+
 # The records of each variant.
 ByVariant = dict[str, list[dict[str, Any]]]
 
@@ -59,7 +62,7 @@ def make(model_dir: pathlib.Path, variant: str, recipe: str) -> dict[str, Any]:
     return _make(model_dir, variant, recipe)
   except UserError:
     raise
-  except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError) as error:
+  except _UNREADABLE as error:
     raise _untold(model_dir, error) from error
 
 
@@ -111,7 +114,7 @@ def check_precision(params_yaml: pathlib.Path, precision: str) -> None:
   try:
     runtime = safe_yaml.load(params_yaml.read_text())['runtime']
     begun = runtime['mixed_precision_dtype']
-  except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError) as error:
+  except _UNREADABLE as error:
     raise _untold(params_yaml.parent, error) from error
   if begun != precision:
     raise UserError(

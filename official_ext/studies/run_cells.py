@@ -53,15 +53,26 @@ def points(
   deviation: run_statistics.Deviation | None,
 ) -> str:
   """Returns a difference of accuracies of 0 to 1, in points."""
-  above, half = run_statistics.difference(values, reference, deviation)
-  return with_interval(100 * above, None if half is None else 100 * half, 2)
+  above, half_width = run_statistics.difference(values, reference, deviation)
+  return with_interval(above, half_width, 2, scale=100)
 
 
-def with_interval(value: float, half_width: float | None, digits: int) -> str:
-  """Returns a signed figure, with its interval where there is one."""
+def with_interval(
+  value: float, half_width: float | None, digits: int, scale: float = 1
+) -> str:
+  """Returns a signed figure, with its interval where there is one.
+
+  Args:
+    value: The figure.
+    half_width: Half of its interval; None where there is none.
+    digits: After the point.
+    scale: What both are multiplied by, as 100 for points.
+  """
   # What rounds to nothing has no minus.
-  text = f'{round(value, digits) + 0.0:+.{digits}f}'
-  return text if half_width is None else f'{text} ± {half_width:.{digits}f}'
+  text = f'{round(scale * value, digits) + 0.0:+.{digits}f}'
+  if half_width is None:
+    return text
+  return f'{text} ± {scale * half_width:.{digits}f}'
 
 
 def accuracy_deviation(

@@ -137,19 +137,18 @@ def fit_by_seed(variants: Sequence[Mapping[int, float]]) -> SeedFit:
     variants: For each variant, its figures by seed; each has a seed of the
       first, or else what the seed adds cannot be told from the variant.
   """
-  seeds = sorted({seed for figures in variants for seed in figures})
+  _, *further = sorted({seed for figures in variants for seed in figures})
   design = np.array(
     [
       [
         *(n == number for n in range(len(variants))),
-        *(s == seed for s in seeds),
+        *(s == seed for s in further),
       ]
       for number, figures in enumerate(variants)
       for seed in figures
     ],
     float,
   )
-  design = np.delete(design, len(variants), axis=1)  # The first seed's.
   figures = np.array([value for each in variants for value in each.values()])
   covariance = np.linalg.pinv(design.T @ design)
   coefficients = covariance @ design.T @ figures

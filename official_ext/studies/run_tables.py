@@ -83,9 +83,7 @@ def steps(folder: str, deviation: float | None = None) -> str:
 def _mean_points(differences: Sequence[float]) -> str:
   """Returns the mean of differences, with its interval where there is one."""
   result = run_statistics.summarize(differences)
-  half = result.half_width
-  half = None if half is None else 100 * half
-  return run_cells.with_interval(100 * result.mean, half, 2)
+  return run_cells.with_interval(result.mean, result.half_width, 2, scale=100)
 
 
 def _summary_rows(

@@ -1,5 +1,7 @@
 """The table of what changes to a recipe cost, compared seed by seed."""
 
+from collections.abc import Sequence
+
 from official_ext.core.errors import UserError
 from official_ext.studies import (
   cost_table,
@@ -31,7 +33,9 @@ def costs_by_seed(folder: str) -> str:
       recipe.
   """
   base, changes = cost_table.base_and_changes(folder)
-  alike = [found for found in changes if cost_table.is_near(found, base)]
+  alike = [
+    found for found in changes.values() if cost_table.is_near(found, base)
+  ]
   _check_seeds(folder, base, alike)
   accuracies, losses = (
     run_statistics.fit_by_seed(
@@ -43,8 +47,8 @@ def costs_by_seed(folder: str) -> str:
     (
       found[0]['variant'],
       str(len(found)),
-      _above(accuracies, number, scale=100, digits=2),
-      _above(losses, number, scale=1, digits=4),
+      run_cells.with_interval(*accuracies.difference(number), 2, scale=100),
+      run_cells.with_interval(*losses.difference(number), 4),
     )
     for number, found in enumerate(alike, start=1)
   ]
@@ -55,7 +59,7 @@ def costs_by_seed(folder: str) -> str:
 
 
 def _check_seeds(
-  folder: str, base: run_cells.Records, changes: list[run_cells.Records]
+  folder: str, base: run_cells.Records, changes: Sequence[run_cells.Records]
 ) -> None:
   seeds = {record['seed'] for record in base}
   for found in changes:
@@ -70,11 +74,3 @@ def _by_seed(found: run_cells.Records, key: str) -> dict[int, float]:
   figures = run_cells.of_last_epoch(found, key)
   seeds = [record['seed'] for record in found]
   return dict(zip(seeds, figures, strict=True))
-
-
-def _above(
-  fit: run_statistics.SeedFit, variant: int, scale: float, digits: int
-) -> str:
-  above, half_width = fit.difference(variant)
-  half = None if half_width is None else scale * half_width
-  return run_cells.with_interval(scale * above, half, digits)
