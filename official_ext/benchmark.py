@@ -25,8 +25,9 @@ from typing import Any
 from absl import flags
 from official.common import flags as tfm_flags
 
-from official_ext.core import cli, stopping
-from official_ext.core.errors import UserError
+from official_ext.command_line import cli
+from official_ext.errors import UserError
+from official_ext.machine import stopping
 
 FLAGS = flags.FLAGS
 
@@ -101,7 +102,7 @@ def _measure_all() -> Any:
 def _compare(changes: Sequence[str]) -> Any:
   """Measures the steps of the recipe and of changes to it."""
   from official_ext.benchmarks import step_times
-  from official_ext.core import gin_config
+  from official_ext.configuration import gin_config
 
   files = FLAGS.gin_file or []
   recipe = pathlib.Path(files[-1]).stem if files else FLAGS.experiment
@@ -115,7 +116,7 @@ def _compare(changes: Sequence[str]) -> Any:
 def _parse(gin_files: Sequence[str], bindings: Sequence[str] = ()) -> Any:
   """Returns the config of gin files and bindings, whose data is here."""
   from official_ext.benchmarks import local_data
-  from official_ext.core import experiment, gin_config
+  from official_ext.configuration import experiment, gin_config
 
   gin_config.parse(gin_files, [*bindings, *(FLAGS.gin_params or [])])
   local_data.check(FLAGS)

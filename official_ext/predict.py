@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from official_ext.core import cli
-from official_ext.core.errors import UserError
+from official_ext.command_line import cli
+from official_ext.errors import UserError
 
 if TYPE_CHECKING:
   from official_ext.serving.prediction import Guess, Prediction

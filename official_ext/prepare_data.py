@@ -20,8 +20,9 @@ from typing import Any
 
 from absl import flags
 
-from official_ext.core import cli, stopping
-from official_ext.core.errors import UserError
+from official_ext.command_line import cli
+from official_ext.errors import UserError
+from official_ext.machine import stopping
 
 FLAGS = flags.FLAGS
 
@@ -66,7 +67,8 @@ def main() -> None:
 
 def _prepare_cifar10(source: pathlib.Path, data_dir: pathlib.Path) -> None:
   # TensorFlow is imported here, so that --help and a wrong flag answer at once.
-  from official_ext.datasets import cifar10_archive, writer
+  from official_ext.datasets import writer
+  from official_ext.local_data import cifar10_archive
 
   writer.check_place(data_dir, 'cifar10', str(writer.Cifar10.VERSION))
   print(f'Reading {source}', flush=True)
@@ -78,7 +80,8 @@ def _prepare_cifar10(source: pathlib.Path, data_dir: pathlib.Path) -> None:
 def _prepare_folder(
   source: pathlib.Path, name: str, data_dir: pathlib.Path
 ) -> None:
-  from official_ext.datasets import image_folder, writer
+  from official_ext.datasets import writer
+  from official_ext.local_data import image_folder
 
   writer.check_name(name)
   writer.check_place(data_dir, name, str(writer.ImageFolder.VERSION))

@@ -34,8 +34,8 @@ import pathlib
 
 from absl import flags
 
-from official_ext.core import cli
-from official_ext.core.errors import RunError, UserError
+from official_ext.command_line import cli
+from official_ext.errors import RunError, UserError
 
 FLAGS = flags.FLAGS
 
@@ -58,8 +58,9 @@ def main(changes: list[str]) -> None:
   if not FLAGS.gin_file or not FLAGS.seeds or not FLAGS.records_dir:
     raise UserError('give --gin_file, --seeds and --records_dir; see --help.')
   # TensorFlow is imported here, so that --help and a wrong flag answer at once.
-  from official_ext.core import streams
-  from official_ext.studies import records, run_tables, runs
+  from official_ext.command_line import streams
+  from official_ext.repeats import records, runs
+  from official_ext.studies import run_tables
 
   streams.outlive_readers()
   study = runs.Study(

@@ -26,8 +26,8 @@ import sys
 
 from absl import flags
 
-from official_ext.core import cli
-from official_ext.core.errors import UserError
+from official_ext.command_line import cli
+from official_ext.errors import UserError
 
 FLAGS = flags.FLAGS
 

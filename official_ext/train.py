@@ -23,8 +23,8 @@ import contextlib
 from absl import flags
 from official.common import flags as tfm_flags
 
-from official_ext.core import cli
-from official_ext.core.errors import UserError
+from official_ext.command_line import cli
+from official_ext.errors import UserError
 
 FLAGS = flags.FLAGS
 
@@ -32,14 +32,11 @@ FLAGS = flags.FLAGS
 def main() -> None:
   """Reads the configuration, then trains in a folder of the run's own."""
   # TensorFlow is imported here, so that --help and a wrong flag answer at once.
-  from official_ext.core import (
-    cluster,
-    experiment,
-    gin_config,
-    run_dir,
-    streams,
-    train_lib,
-  )
+  from official_ext.command_line import streams
+  from official_ext.configuration import experiment, gin_config
+  from official_ext.machine import cluster
+  from official_ext.runs import run_dir
+  from official_ext.training import train_lib
 
   streams.outlive_readers()
   gin_files = FLAGS.gin_file or []

@@ -1,4 +1,4 @@
-"""Tests of official_ext.datasets.cifar10_archive and restricted_pickle."""
+"""Tests of official_ext.local_data.cifar10_archive and restricted_pickle."""
 
 import contextlib
 import gzip
@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from official_ext.core.errors import UserError
-from official_ext.datasets import cifar10_archive
+from official_ext.errors import UserError
+from official_ext.local_data import cifar10_archive
 
 N = 20  # images in a batch, instead of 10,000
 

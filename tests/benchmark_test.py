@@ -17,17 +17,16 @@ from official.core import task_factory, train_utils
 from official_ext.benchmarks import (
   input_pipelines,
   local_data,
-  model_work,
   pytorch_step,
   report,
-  step_profile,
   step_times,
   suite,
   timing,
   train_process,
 )
-from official_ext.core import gin_config
-from official_ext.core.errors import RunError, UserError
+from official_ext.configuration import gin_config
+from official_ext.errors import RunError, UserError
+from official_ext.profiling import model_work, step_profile
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 

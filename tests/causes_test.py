@@ -6,7 +6,7 @@ import pytest
 from official.core import exp_factory
 
 from official_ext import registry_imports  # noqa: F401
-from official_ext.core import gin_config
+from official_ext.configuration import gin_config
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 

@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from official_ext.configs import common
 from official_ext.configs.image_classification import DataConfig
-from official_ext.core.errors import UserError
 from official_ext.dataloaders import classification_input, preprocessing
 from official_ext.dataloaders.image_source import ImageDataInfo
 from official_ext.dataloaders.in_memory import ImageData
+from official_ext.errors import UserError
 
 SHAPE = (8, 8, 3)
 

@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 # Processes are forked from one that has imported TensorFlow and run nothing.
 CONTEXT = multiprocessing.get_context('forkserver')
-CONTEXT.set_forkserver_preload(['tiny', 'official_ext.core.train_lib'])
+CONTEXT.set_forkserver_preload(['tiny', 'official_ext.training.train_lib'])
 
 
 def _main(module, arguments, cwd, environment, outputs):

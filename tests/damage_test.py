@@ -14,8 +14,8 @@ import tensorflow as tf
 import tiny
 from interrupt_test import ROOT, last_step, rows, wait_for
 
-from official_ext.core import checkpoints
-from official_ext.core.errors import RunError, UserError
+from official_ext.checkpoints import checkpoints
+from official_ext.errors import RunError, UserError
 
 
 @pytest.fixture(scope='module')

@@ -29,10 +29,12 @@ from interrupt_test import (
   wait_for,
 )
 
+from official_ext.checkpoints import checkpoints
 from official_ext.configs.common import RuntimeConfig
-from official_ext.core import checkpoints, cluster, devices, epoch_table
-from official_ext.core.errors import RunError, Stopped, UserError
 from official_ext.dataloaders import classification_input
+from official_ext.errors import RunError, Stopped, UserError
+from official_ext.machine import cluster, devices
+from official_ext.progress import epoch_table
 
 SYNC = ['resnet9_cifar10.sync_batch_norm = True']
 # Large enough that a decay counted twice would show; the low rate keeps one

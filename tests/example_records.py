@@ -1,6 +1,6 @@
 """Records as `repeat` writes them, of runs that never were."""
 
-from official_ext.studies import records
+from official_ext.repeats import records
 
 
 def record_of(name, seed, accuracy, gin='', **more):

@@ -7,9 +7,11 @@ import pytest
 import tensorflow as tf
 from official.core import exp_factory
 
-from official_ext.core import devices, experiment, gin_config, safe_yaml
-from official_ext.core.errors import UserError
+from official_ext.configuration import experiment, gin_config
 from official_ext.dataloaders.image_source import ImageDataInfo
+from official_ext.errors import UserError
+from official_ext.files import safe_yaml
+from official_ext.machine import devices
 
 
 @dataclasses.dataclass

@@ -19,9 +19,9 @@ import tiny
 from official.core import export_base
 
 from official_ext import export as command
-from official_ext.core.errors import RunError, UserError
 from official_ext.dataloaders import in_memory
 from official_ext.datasets import procedural_shapes
+from official_ext.errors import RunError, UserError
 from official_ext.serving import export_lib, standalone, trained_model
 
 ROOT = pathlib.Path(__file__).parents[1]

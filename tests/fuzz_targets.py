@@ -15,9 +15,11 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from official_ext.core import checkpoints, epoch_table, safe_yaml
-from official_ext.core.errors import UserError
-from official_ext.datasets import cifar10_archive, image_folder
+from official_ext.checkpoints import checkpoints
+from official_ext.errors import UserError
+from official_ext.files import safe_yaml
+from official_ext.local_data import cifar10_archive, image_folder
+from official_ext.progress import epoch_table
 from official_ext.serving import image_files
 
 _SHAPE = (8, 8, 3)

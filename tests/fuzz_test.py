@@ -8,9 +8,10 @@ import fuzz_targets
 import pytest
 import yaml
 
-from official_ext.core import epoch_table, safe_yaml
-from official_ext.core.errors import UserError
-from official_ext.datasets import restricted_pickle
+from official_ext.errors import UserError
+from official_ext.files import safe_yaml
+from official_ext.local_data import restricted_pickle
+from official_ext.progress import epoch_table
 from official_ext.serving import image_files
 
 # Nine of nine of nine …, a few bytes for a billion values.

@@ -16,10 +16,12 @@ from official.modeling.optimization import optimizer_factory
 from official.vision.configs import backbones as garden_backbones
 from official.vision.ops import preprocess_ops
 
-from official_ext.configs import recipes, validation
-from official_ext.core import experiment, gin_config, train_lib
-from official_ext.core.errors import UserError
+from official_ext.configs import validation
+from official_ext.configuration import experiment, gin_config
+from official_ext.errors import UserError
+from official_ext.experiments import recipes
 from official_ext.tasks.input_normalization import renormalize
+from official_ext.training import train_lib
 
 CHANNELS = [8, 16, 16, 32]
 RUN = (

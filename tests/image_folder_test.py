@@ -1,4 +1,4 @@
-"""Tests of official_ext.datasets.image_folder."""
+"""Tests of official_ext.local_data.image_folder."""
 
 import os
 import struct
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from official_ext.core.errors import UserError
-from official_ext.datasets import image_folder
+from official_ext.errors import UserError
+from official_ext.local_data import image_folder
 from official_ext.serving import image_files
 
 

@@ -12,8 +12,8 @@ from official_ext.configs.image_classification import (
   DataConfig,
   ImageClassificationModel,
 )
-from official_ext.core.errors import UserError
 from official_ext.dataloaders import in_memory, tfds_builder
+from official_ext.errors import UserError
 
 SHAPE = (5, 6, 3)
 NAMES = ['circle', 'square', 'star']

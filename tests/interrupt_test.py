@@ -21,8 +21,11 @@ import tensorflow as tf
 import tiny
 from commands import CONTEXT, ROOT
 
-from official_ext.core import epoch_table, progress, stopping, streams
-from official_ext.core.errors import Stopped
+from official_ext.command_line import streams
+from official_ext.errors import Stopped
+from official_ext.machine import stopping
+from official_ext.progress import bar as progress
+from official_ext.progress import epoch_table
 
 _TIMES = {'train_seconds', 'total_train_seconds', 'test_seconds'}
 

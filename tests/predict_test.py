@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from official_ext import predict as command
-from official_ext.core.errors import UserError
+from official_ext.errors import UserError
 from official_ext.serving import image_files, prediction, trained_model
 
 ROOT = pathlib.Path(__file__).parents[1]

@@ -15,9 +15,9 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from official_ext import prepare_data
-from official_ext.core import stopping
-from official_ext.core.errors import UserError
-from official_ext.datasets import cifar10_archive, image_folder
+from official_ext.errors import UserError
+from official_ext.local_data import cifar10_archive, image_folder
+from official_ext.machine import stopping
 
 N = 20  # images in a batch, instead of 10,000
 CLASSES = list(cifar10_archive.CLASS_NAMES)

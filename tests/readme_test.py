@@ -14,8 +14,8 @@ from absl import flags
 from commands import ROOT
 from PIL import Image
 
-from official_ext.core import devices
-from official_ext.studies import runs
+from official_ext.machine import devices
+from official_ext.repeats import runs
 
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
 BLOCKS = [

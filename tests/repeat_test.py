@@ -17,9 +17,11 @@ import pytest
 import tiny
 
 from official_ext import repeat
-from official_ext.core import devices, gin_config, run_dir, stopping
-from official_ext.core.errors import RunError, Stopped, UserError
-from official_ext.studies import records, runs, settings
+from official_ext.configuration import gin_config
+from official_ext.errors import RunError, Stopped, UserError
+from official_ext.machine import devices, stopping
+from official_ext.repeats import records, runs, settings
+from official_ext.runs import run_dir
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 

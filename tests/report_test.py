@@ -20,8 +20,8 @@ from official.core import task_factory
 from PIL import Image
 
 from official_ext import report as command
-from official_ext.core.errors import UserError
 from official_ext.dataloaders import in_memory
+from official_ext.errors import UserError
 from official_ext.reporting import content, diagram, figures, page
 from official_ext.serving import trained_model
 

@@ -5,7 +5,7 @@ import tf_keras
 from official.vision.modeling.backbones import factory
 
 from official_ext.configs import backbones, image_classification
-from official_ext.core.errors import UserError
+from official_ext.errors import UserError
 from official_ext.modeling import classification_model, initializers
 from official_ext.modeling.backbones import resnet9
 

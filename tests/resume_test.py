@@ -8,9 +8,12 @@ import tensorflow as tf
 import tiny
 from official.core import exp_factory
 
-from official_ext.core import devices, epoch_table, run_dir, safe_yaml
-from official_ext.core.errors import UserError
-from official_ext.core.trainer import Trainer
+from official_ext.errors import UserError
+from official_ext.files import safe_yaml
+from official_ext.machine import devices
+from official_ext.progress import epoch_table
+from official_ext.runs import run_dir
+from official_ext.training.trainer import Trainer
 
 
 def run_to(step, shapes_dir, model_dir):

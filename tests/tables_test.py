@@ -10,14 +10,14 @@ from commands import ROOT
 from matplotlib import figure
 
 from official_ext import tables
-from official_ext.core.errors import UserError
+from official_ext.errors import UserError
+from official_ext.repeats import records
 from official_ext.studies import (
   cost_table,
   figure_tables,
   markdown,
   pages,
   plot,
-  records,
   run_cells,
   run_statistics,
   run_tables,

@@ -13,7 +13,7 @@ import tf_keras
 from official.core import exp_factory, task_factory, train_utils
 
 from official_ext import registry_imports  # noqa: F401
-from official_ext.core import gin_config
+from official_ext.configuration import gin_config
 from official_ext.ops import whitening
 
 _BATCH, _GROUP, _STEPS = 64, 32, 7

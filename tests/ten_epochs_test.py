@@ -15,9 +15,9 @@ import tiny
 from official.core import exp_factory, task_factory
 
 from official_ext import registry_imports  # noqa: F401
+from official_ext.checkpoints import transfer
 from official_ext.configs.image_classification import DataConfig
-from official_ext.core import epoch_table, gin_config, transfer
-from official_ext.core.errors import UserError
+from official_ext.configuration import gin_config
 from official_ext.dataloaders import (
   classification_input,
   in_memory,
@@ -25,6 +25,7 @@ from official_ext.dataloaders import (
 )
 from official_ext.dataloaders.image_source import ImageDataInfo
 from official_ext.dataloaders.in_memory import ImageData
+from official_ext.errors import UserError
 from official_ext.modeling import activations
 from official_ext.modeling.backbones import resnet9
 from official_ext.modeling.layers import ghost_batch_norm, whitened_conv
@@ -34,6 +35,7 @@ from official_ext.modeling.optimization import (
   sgd,
 )
 from official_ext.ops import augment, whitening
+from official_ext.progress import epoch_table
 from official_ext.reporting import diagram
 from official_ext.serving import export_lib, trained_model
 from official_ext.tasks import image_classification as task_module

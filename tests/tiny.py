@@ -2,7 +2,8 @@
 
 from experiment_test import Flags
 
-from official_ext.core import experiment, gin_config, train_lib
+from official_ext.configuration import experiment, gin_config
+from official_ext.training import train_lib
 
 BINDINGS = (
   "resnet9_cifar10.dataset = 'procedural_shapes'",

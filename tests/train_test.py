@@ -14,7 +14,7 @@ import tensorflow as tf
 import yaml
 from commands import ROOT
 
-from official_ext.core import gin_config
+from official_ext.configuration import gin_config
 
 
 @pytest.fixture(scope='module')

@@ -15,8 +15,10 @@ from garden_tasks_test import SMALL
 from official.core import task_factory
 from PIL import Image
 
-from official_ext.core import experiment, gin_config, train_lib, transfer
-from official_ext.core.errors import UserError
+from official_ext.checkpoints import transfer
+from official_ext.configuration import experiment, gin_config
+from official_ext.errors import UserError
+from official_ext.training import train_lib
 
 # Those of the fixture `trained_run`.
 CHANNELS = [4, 8, 16, 16]

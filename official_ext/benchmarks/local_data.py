@@ -7,8 +7,8 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from official_ext.configs import image_classification
-from official_ext.core import experiment
-from official_ext.core.errors import UserError
+from official_ext.configuration import experiment
+from official_ext.errors import UserError
 
 
 def check(flags_obj: Any) -> None:

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from official_ext.core.errors import RunError, UserError
+from official_ext.errors import RunError, UserError
 
 # Title, units of one unit of the table, and decimals of each figure.
 ROWS = {

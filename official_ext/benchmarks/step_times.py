@@ -9,8 +9,9 @@ from typing import Any
 from official.core import config_definitions as cfg
 
 from official_ext.benchmarks import bare_step, report, timing
-from official_ext.core import devices, machine
-from official_ext.core.errors import UserError
+from official_ext.errors import UserError
+from official_ext.machine import description as machine
+from official_ext.machine import devices
 
 
 @dataclasses.dataclass(frozen=True)

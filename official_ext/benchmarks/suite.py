@@ -17,20 +17,23 @@ from official.core import config_definitions as cfg
 from official_ext.benchmarks import (
   bare_step,
   input_pipelines,
-  matrix_peak,
-  model_work,
-  profile_process,
   pytorch_step,
   report,
-  step_profile,
   timing,
   train_process,
 )
 from official_ext.benchmarks.report import Results
 from official_ext.benchmarks.trainer_loop import TrainerLoop
-from official_ext.core import devices, machine
-from official_ext.core.errors import UserError
 from official_ext.dataloaders import in_memory
+from official_ext.errors import UserError
+from official_ext.machine import description as machine
+from official_ext.machine import devices
+from official_ext.profiling import (
+  matrix_peak,
+  model_work,
+  profile_process,
+  step_profile,
+)
 
 # Starts vary less than speeds, and each takes ten seconds.
 _MAX_STARTS = 3

@@ -17,12 +17,12 @@ import termios
 import time
 from collections.abc import Iterator, Sequence
 
-from official_ext.core.errors import RunError
+from official_ext.errors import RunError
 
 # By then each buffer has its size. An evaluation follows the last one.
 _STEPS = 24
 
-# `512/1.19M [`: the images done, of all, on the bar of `core.progress`.
+# `512/1.19M [`: the images done, of all, on the bar of `progress.bar`.
 _BAR = re.compile(rb'([\d.]+)[kMG]?/[\d.]+[kMG]? \[')
 
 

@@ -12,11 +12,11 @@ from official.core import config_definitions as cfg
 from official.core import task_factory, train_lib, train_utils
 
 from official_ext.benchmarks import timing
-from official_ext.core import checkpoints
-from official_ext.core.controller import Controller
-from official_ext.core.progress import Progress
-from official_ext.core.stopping import StopRequest
-from official_ext.core.trainer import Trainer
+from official_ext.checkpoints import checkpoints
+from official_ext.machine.stopping import StopRequest
+from official_ext.progress.bar import Progress
+from official_ext.training.controller import Controller
+from official_ext.training.trainer import Trainer
 
 
 class TimedTrainer(Trainer):

@@ -12,7 +12,7 @@ from official.vision.configs import common as garden_common
 from official.vision.configs import image_classification
 
 from official_ext.configs import backbones, common, optimization, type_checks
-from official_ext.core.errors import UserError
+from official_ext.errors import UserError
 
 # The experiment's namesake, so that its config is complete before any data is
 # read (https://www.cs.toronto.edu/~kriz/cifar.html). Channel means and

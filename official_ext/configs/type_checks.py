@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from official.modeling import hyperparams
 
-from official_ext.core.errors import UserError
+from official_ext.errors import UserError
 
 _Function = TypeVar('_Function', bound=Callable[..., Any])
 

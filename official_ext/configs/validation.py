@@ -13,7 +13,7 @@ from official.modeling import hyperparams, tf_utils
 from official.vision.configs import image_classification as garden
 
 from official_ext.configs import optimization
-from official_ext.core.errors import UserError
+from official_ext.errors import UserError
 from official_ext.modeling import initializers
 from official_ext.ops import augment
 

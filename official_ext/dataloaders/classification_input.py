@@ -8,10 +8,10 @@ import tensorflow as tf
 from absl import logging
 
 from official_ext.configs.image_classification import DataConfig
-from official_ext.core import cluster
-from official_ext.core.errors import UserError
 from official_ext.dataloaders import preprocessing
 from official_ext.dataloaders.in_memory import ImageData
+from official_ext.errors import UserError
+from official_ext.machine import cluster
 from official_ext.ops import stateless_random
 
 # Stands in a seed where augmentation has the step, which counts from 0.

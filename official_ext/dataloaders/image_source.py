@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from official_ext.configs.image_classification import DataConfig
-from official_ext.core.errors import UserError
 from official_ext.dataloaders import tfds_builder
+from official_ext.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,8 +14,8 @@ from official_ext.configs.image_classification import (
   DataConfig,
   ImageClassificationModel,
 )
-from official_ext.core.errors import UserError
 from official_ext.dataloaders import image_source
+from official_ext.errors import UserError
 
 # A data set is in memory twice while its images are joined to one tensor, and
 # the training needs some memory too.

@@ -11,7 +11,7 @@ import re
 
 import tensorflow_datasets as tfds
 
-from official_ext.core.errors import UserError
+from official_ext.errors import UserError
 
 # What TFDS writes last beside the examples.
 _INFO, _FEATURES = 'dataset_info.json', 'features.json'

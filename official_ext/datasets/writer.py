@@ -14,12 +14,9 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 import tqdm
 
-from official_ext.core.errors import UserError
-from official_ext.datasets import (
-  cifar10_archive,
-  image_folder,
-  procedural_shapes,
-)
+from official_ext.datasets import procedural_shapes
+from official_ext.errors import UserError
+from official_ext.local_data import cifar10_archive, image_folder
 
 _Examples = Iterable[tuple[int, dict[str, Any]]]
 

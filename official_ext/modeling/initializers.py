@@ -2,7 +2,7 @@
 
 import tf_keras
 
-from official_ext.core.errors import UserError
+from official_ext.errors import UserError
 
 
 def get(name: str) -> tf_keras.initializers.Initializer:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from official_ext.core import epoch_table
 from official_ext.dataloaders import in_memory, preprocessing
+from official_ext.progress import epoch_table
 from official_ext.reporting import diagram, figures
 from official_ext.serving import evaluation
 from official_ext.serving.trained_model import TrainedModel

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from official_ext.core.errors import RunError
 from official_ext.dataloaders.in_memory import ImageData
+from official_ext.errors import RunError
 from official_ext.serving import export_lib, standalone
 from official_ext.serving.trained_model import TrainedModel
 

@@ -13,8 +13,9 @@ import tf_keras
 from official.core import export_base
 from official.vision.serving import export_tflite_lib
 
-from official_ext.core import gin_config, safe_yaml
-from official_ext.core.errors import RunError, UserError
+from official_ext.configuration import gin_config
+from official_ext.errors import RunError, UserError
+from official_ext.files import safe_yaml
 from official_ext.serving import image_classification
 from official_ext.serving.trained_model import TrainedModel
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageOps
 
-from official_ext.core.errors import UserError
-from official_ext.datasets import image_folder
+from official_ext.errors import UserError
+from official_ext.local_data import image_folder
 
 _FORMATS = ('PNG', 'JPEG', 'WEBP', 'GIF', 'BMP')
 _SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.gif', '.bmp')

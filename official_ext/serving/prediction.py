@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from official_ext.core.errors import UserError
+from official_ext.errors import UserError
 from official_ext.serving import image_files
 from official_ext.serving.trained_model import TrainedModel
 

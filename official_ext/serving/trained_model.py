@@ -15,10 +15,13 @@ from official.core import config_definitions as cfg
 from official.core import exp_factory, task_factory
 
 from official_ext import registry_imports  # noqa: F401
+from official_ext.checkpoints import checkpoints
 from official_ext.configs import type_checks
-from official_ext.core import checkpoints, gin_config, run_dir, safe_yaml
-from official_ext.core.errors import UserError
+from official_ext.configuration import gin_config
 from official_ext.dataloaders import image_source, preprocessing
+from official_ext.errors import UserError
+from official_ext.files import safe_yaml
+from official_ext.runs import run_dir
 from official_ext.tasks import image_classification
 
 # Its config class is that of every experiment of this package's task, and a

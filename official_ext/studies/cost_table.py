@@ -2,14 +2,9 @@
 
 import statistics
 
-from official_ext.core.errors import UserError
-from official_ext.studies import (
-  markdown,
-  records,
-  run_cells,
-  run_statistics,
-  settings,
-)
+from official_ext.errors import UserError
+from official_ext.repeats import records, settings
+from official_ext.studies import markdown, run_cells, run_statistics
 
 _HEAD = (
   'change',

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from official_ext.core.errors import UserError
+from official_ext.errors import UserError
 from official_ext.studies import (
   cost_table,
   figure_tables,

@@ -7,8 +7,8 @@ import statistics
 from collections.abc import Iterable
 from typing import Any
 
-from official_ext.core.errors import UserError
-from official_ext.studies import records
+from official_ext.errors import UserError
+from official_ext.repeats import records
 
 _STUDY = '24_epochs'
 _LABELS = {

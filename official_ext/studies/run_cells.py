@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from official_ext.core.errors import UserError
+from official_ext.errors import UserError
 from official_ext.studies import run_statistics
 
 MEAN_HEAD = ('runs', 'mean test accuracy, %')

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from official_ext.studies import markdown, records, run_cells, run_statistics
+from official_ext.repeats import records
+from official_ext.studies import markdown, run_cells, run_statistics
 
 _SUMMARY_HEAD = (
   'recipe',

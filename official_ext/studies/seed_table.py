@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from official_ext.core.errors import UserError
+from official_ext.errors import UserError
 from official_ext.studies import (
   cost_table,
   markdown,

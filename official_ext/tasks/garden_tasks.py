@@ -10,10 +10,10 @@ from official.vision.tasks import (
   semantic_segmentation,
 )
 
-from official_ext.configs import garden_classification
-from official_ext.configs import maskrcnn as maskrcnn_cfg
-from official_ext.configs import retinanet as retinanet_cfg
-from official_ext.configs import semantic_segmentation as segmentation_cfg
+from official_ext.experiments import garden_classification
+from official_ext.experiments import maskrcnn as maskrcnn_cfg
+from official_ext.experiments import retinanet as retinanet_cfg
+from official_ext.experiments import semantic_segmentation as segmentation_cfg
 from official_ext.tasks.input_normalization import InputNormalization
 from official_ext.tasks.weight_averaging import WeightAveraging
 

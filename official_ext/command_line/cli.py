@@ -1,0 +1,91 @@
+"""What every command of the package does around its `main`."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, flags, logging
+
+from official_ext.errors import Stopped, UserError
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+  """Defines the flags that all commands share."""
+  flags.DEFINE_bool(
+    'traceback', False, 'Show the full trace when a command fails.'
+  )
+
+
+def define_run_flags() -> None:
+  """Defines the flags of the commands that read a finished run."""
+  flags.DEFINE_string('model_dir', None, 'Folder of the run.')
+  flags.DEFINE_string(
+    'checkpoint',
+    '',
+    "Checkpoint, or folder of some, in --model_dir, such as 'best'; the newest "
+    'by default.',
+  )
+  flags.DEFINE_string(
+    'data_dir', '', "Folder of TFDS data sets, where it is not the run's."
+  )
+
+
+def run(main: Callable[..., int | None], takes_files: bool = False) -> None:
+  """Runs `main` as `absl.app.run` does; what `errors` has ends it in one line.
+
+  Args:
+    main: Called with the flags parsed and before TensorFlow is imported; it
+      returns the exit status.
+    takes_files: Whether `main` takes a list of what the command line holds
+      besides options.
+  """
+  # TensorFlow's errors reach Python as exceptions; what it prints is which
+  # devices and instructions it has not found.
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+
+  def guarded(argv: Sequence[str]) -> int | None:
+    if not FLAGS['verbosity'].present:
+      # What a user must know is printed; the rest is for --verbosity=0.
+      logging.set_verbosity(logging.ERROR)
+    try:
+      if takes_files:
+        return main(argv[1:])
+      if len(argv) > 1:
+        raise UserError(
+          f'{argv[1]!r} is not an option; options begin with --, see --help.'
+        )
+      return main()
+    except UserError as error:
+      if FLAGS.traceback:
+        raise
+      # gin adds lines of its own to what passes through a configurable.
+      print(f'error: {str(error).splitlines()[0]}', file=sys.stderr)
+      return error.status
+    except Stopped as stop:
+      print(stop)
+      return stop.status
+    except KeyboardInterrupt:
+      print('\nstopped.', file=sys.stderr)
+      return 128 + signal.SIGINT
+    except Exception as error:
+      if FLAGS.traceback:
+        raise
+      reason = str(error).strip().partition('\n')[0]
+      print(
+        f'error: {type(error).__name__}: {reason}; --traceback shows where.',
+        file=sys.stderr,
+      )
+      return 1
+
+  app.run(guarded, flags_parser=_parse_flags)
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+  try:
+    return FLAGS(argv)
+  except flags.Error as error:
+    print(f'error: {error}; see --help.', file=sys.stderr)
+    sys.exit(UserError.status)

@@ -1,0 +1,306 @@
+"""From flags and gin to a checked experiment config."""
+
+import contextlib
+import copy
+import difflib
+import types
+from typing import Any
+
+import tensorflow as tf
+import yaml
+from official.core import config_definitions as cfg
+from official.core import exp_factory, train_utils
+from official.modeling import hyperparams
+from official.modeling.hyperparams import params_dict
+
+from official_ext import registry_imports  # noqa: F401
+from official_ext.configs import (
+  backbones,
+  common,
+  image_classification,
+  type_checks,
+  validation,
+)
+from official_ext.configuration import gin_config
+from official_ext.dataloaders import image_source, in_memory, tfds_builder
+from official_ext.errors import UserError
+from official_ext.files import safe_yaml
+from official_ext.machine import devices
+
+
+class ExperimentParser(train_utils.ExperimentParser):
+  """Garden's parser, with safe YAML and errors of one line.
+
+  Gin has bound the experiment's arguments already; `--config_file` wins over
+  gin, and `--params_override` over both.
+
+  Attributes:
+    trainer_keys: Fields of the trainer that `--params_override` has set.
+  """
+
+  def __init__(self, flags_obj: Any):
+    """Takes Garden's flags."""
+    super().__init__(flags_obj)
+    self.trainer_keys: set[str] = set()
+
+  def base_experiment(self) -> cfg.ExperimentConfig:
+    """Returns the config of `--experiment`, to run on what the machine has."""
+    name = self._flags_obj.experiment
+    known = exp_factory._REGISTERED_CONFIGS  # Garden has no way to list them.
+    if name not in known:
+      close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+      raise UserError(
+        f"--experiment='{name}' is not registered; "
+        f'did you mean {", ".join(close or sorted(known))}?'
+      )
+    others = _bound_elsewhere(name)
+    if others:
+      raise UserError(
+        f"gin binds arguments of {others[0]}, but --experiment='{name}'; give "
+        f'--experiment={others[0]}, or leave them out.'
+      )
+    try:
+      params = super().base_experiment()
+    except UserError as error:
+      # gin adds the configurable that it passed through.
+      raise UserError(str(error).partition('\n')[0]) from error
+    except (TypeError, ValueError) as error:
+      raise UserError(f'gin: {gin_config.one_line(error)}') from error
+    if not isinstance(params.runtime, common.RuntimeConfig):
+      # Garden's own experiments would stay on the CPU unless told.
+      open_fields = {'num_gpus': -1, 'distribution_strategy': 'auto'}
+      runtime = params.runtime.as_dict() | open_fields
+      params.runtime = common.RuntimeConfig(runtime)
+    # `machine.stopping` hears signals; Garden's own action would hide them, and
+    # its loop of many steps in one would not heed them.
+    params.trainer.preemption_on_demand_checkpoint = False
+    params.trainer.train_tf_while_loop = False
+    backbones.extend(params)
+    return params
+
+  def parse_gin(self, params: cfg.ExperimentConfig) -> cfg.ExperimentConfig:
+    """Overrides `params` with what gin binds for any experiment.
+
+    Garden's own experiments take no arguments from gin.
+    """
+    override = gin_config.any_experiment()
+    if override:
+      _override(params, yaml.safe_dump(override), f'gin: {gin_config.ANY}')
+    return params
+
+  def parse_config_file(
+    self, params: cfg.ExperimentConfig
+  ) -> cfg.ExperimentConfig:
+    """Overrides `params` with each `--config_file`."""
+    for path in self._flags_obj.config_file or []:
+      try:
+        text = tf.io.gfile.GFile(path).read()
+      except (tf.errors.OpError, UnicodeDecodeError) as error:
+        raise UserError(f'--config_file={path} cannot be read.') from error
+      _override(params, text, f'--config_file={path}')
+    return params
+
+  def parse_params_override(
+    self, params: cfg.ExperimentConfig
+  ) -> cfg.ExperimentConfig:
+    """Overrides `params` with `--params_override`: YAML, CSV or a file."""
+    text = self._flags_obj.params_override
+    if not text:
+      return params
+    if tf.io.gfile.exists(text):
+      text = tf.io.gfile.GFile(text).read()
+    else:
+      with contextlib.suppress(ValueError):  # Not a.b=1,c=2, so it is YAML.
+        text = params_dict.nested_csv_str_to_json_str(text)
+    override = _override(params, text, '--params_override')
+    self.trainer_keys = set(override.get('trainer') or {})
+    return params
+
+
+def parse(flags_obj: Any) -> cfg.ExperimentConfig:
+  """Returns the locked config that the flags, and gin before them, ask for.
+
+  What is left open is filled in from the machine and the data.
+
+  Args:
+    flags_obj: Garden's flags.
+
+  Raises:
+    UserError: If something in it cannot work.
+  """
+  parser = ExperimentParser(flags_obj)
+  made = parser.base_experiment()
+  params = copy.deepcopy(made)
+  params = parser.parse_gin(params)
+  params = parser.parse_config_file(params)
+  from_files = copy.deepcopy(params)
+  params = parser.parse_runtime(params)
+  params = parser.parse_data_service(params)
+  params = parser.parse_params_override(params)
+  type_checks.check_types(params, made=made)
+  devices.resolve(
+    params.runtime, float16=not validation.averages_inside_loss_scale(params)
+  )
+  if isinstance(params.task, image_classification.ImageClassificationTask):
+    validation.check(params, devices.count_replicas(params.runtime))
+    # A run's own params.yaml has counts that follow from its epochs and data;
+    # with others, they are to follow from those.
+    chosen = _changed(params.trainer, made.trainer)
+    chosen -= image_classification.counts_of_epochs(from_files)
+    _fit_to_data(params, chosen | parser.trainer_keys)
+  else:
+    replicas = devices.count_replicas(params.runtime)
+    validation.check_other_task(params, replicas)
+  try:
+    params.validate()
+  except KeyError as error:
+    raise UserError(f'the experiment: {error.args[0]}') from error
+  params.lock()
+  return params
+
+
+def parse_gin_alone() -> cfg.ExperimentConfig:
+  """Returns what gin binds for `resnet9_cifar10`, to run on this machine.
+
+  The data is not looked at, so what it decides stays open.
+
+  Raises:
+    UserError: If something in it cannot work.
+  """
+  name = 'resnet9_cifar10'
+  others = _bound_elsewhere(name)
+  if others:
+    raise UserError(
+      f'gin binds arguments of {others[0]}, but only {name} is trained here; '
+      'leave them out.'
+    )
+  parser = ExperimentParser(types.SimpleNamespace(experiment=name))
+  made = parser.base_experiment()
+  params = parser.parse_gin(copy.deepcopy(made))
+  type_checks.check_types(params, made=made)
+  devices.resolve(params.runtime)
+  validation.check(params, devices.count_replicas(params.runtime))
+  return params
+
+
+def _bound_elsewhere(name: str) -> list[str]:
+  """Returns the other experiments that have an argument bound by gin."""
+  known = exp_factory._REGISTERED_CONFIGS
+  return sorted(gin_config.bound().intersection(known) - {name})
+
+
+def _override(
+  params: cfg.ExperimentConfig, text: str, place: str
+) -> dict[str, Any]:
+  """Overrides `params` with YAML, and returns what it says."""
+  try:
+    override = safe_yaml.load(text)
+  except yaml.YAMLError as error:
+    line = gin_config.one_line(error)
+    raise UserError(f'{place} is not plain YAML: {line}') from error
+  if not isinstance(override, dict):
+    raise UserError(
+      f'{place}: {text!r} is neither a file nor a mapping; '
+      'write task.train_data.seed=1 or {task: {train_data: {seed: 1}}}.'
+    )
+  _check_keys(params, override, place, '')
+  _forget_lists(params, override)
+  params.override(override, is_strict=True)
+  return override
+
+
+def _check_keys(
+  params: Any, override: dict[str, Any], place: str, prefix: str
+) -> None:
+  """Raises for a key that the config does not have.
+
+  Garden's text is longer, and in a list or in place of None it takes any key.
+  """
+  known = [key for key in vars(params) if key not in params.RESERVED_ATTR]
+  for key, value in override.items():
+    if key not in known:
+      close = difflib.get_close_matches(str(key), known, n=1)
+      mend = f'there are {", ".join(known) or "none"}.'
+      if close:
+        mend = f'did you mean {prefix}{close[0]}?'
+      raise UserError(f'{place}: {prefix}{key} does not exist; {mend}')
+    inner = getattr(params, key)
+    if not isinstance(inner, hyperparams.Config):
+      inner = params._get_subconfig_type(key)()
+    for item in value if isinstance(value, list) else [value]:
+      if isinstance(item, dict):
+        _check_keys(inner, item, place, f'{prefix}{key}.')
+
+
+def _forget_lists(params: Any, override: dict[str, Any]) -> None:
+  """Empties what a list is given for; Garden would merge one of configs."""
+  for key, value in override.items():
+    inner = getattr(params, key)
+    if isinstance(value, list):
+      setattr(params, key, None)
+    elif isinstance(value, dict) and isinstance(inner, hyperparams.Config):
+      _forget_lists(inner, value)
+
+
+def _changed(config: Any, made: Any) -> set[str]:
+  """Returns the fields whose values differ."""
+  return {key for key, v in config.as_dict().items() if v != getattr(made, key)}
+
+
+def _fit_to_data(params: cfg.ExperimentConfig, chosen: set[str]) -> None:
+  """Takes classes, image size and steps from the data where left open.
+
+  Args:
+    params: Changed.
+    chosen: Fields of the trainer that stay; other counts of steps follow the
+      data.
+  """
+  task = params.task
+  if devices.has_to_set_up_first(params.runtime):
+    for data in (task.train_data, task.validation_data):
+      tfds_builder.prepare_in_own_process(
+        data.tfds_name, data.tfds_data_dir, image_source.place_of(data)
+      )
+  info = in_memory.describe(task.train_data)
+  validation.check_fits(task.train_data, 'task.train_data', info.image_shape)
+  test_info = in_memory.describe(task.validation_data)
+  validation.check_fits(
+    task.validation_data, 'task.validation_data', test_info.image_shape
+  )
+  _check_same_classes(info, test_info)
+  model = task.model
+  model.num_classes = model.num_classes or info.num_classes
+  model.input_size = model.input_size or list(info.image_shape)
+  batch_size = task.train_data.global_batch_size
+  if batch_size > info.num_examples:
+    raise UserError(
+      f'task.train_data.global_batch_size={batch_size} is more than the '
+      f'{info.num_examples} images of {info.name}; use at most that many '
+      '(gin: resnet9_cifar10.batch_size).'
+    )
+  numbers = {
+    key: value
+    for key, value in params.trainer.as_dict().items()
+    if key in chosen and isinstance(value, int)
+  }
+  image_classification.set_steps_per_epoch(
+    params, info.num_examples // batch_size
+  )
+  params.trainer.override(numbers)
+  validation.check_trainer(params.trainer)
+
+
+def _check_same_classes(
+  train: image_source.ImageDataInfo, test: image_source.ImageDataInfo
+) -> None:
+  """Raises where a label means one class in training and another in the test.
+
+  A data set whose classes have numbers for names says nothing about them.
+  """
+  pairs = enumerate(zip(train.class_names, test.class_names, strict=False))
+  for label, (name, other) in pairs:
+    if name != other and str(label) not in (name, other):
+      raise UserError(
+        f"task.validation_data: label {label} is '{other}' in {test.name}, but "
+        f"'{name}' in {train.name}; use data sets of the same classes."
+      )

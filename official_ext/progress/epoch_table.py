@@ -1,0 +1,285 @@
+"""A line an epoch, on the screen and in the run's folder."""
+
+import json
+import pathlib
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import tf_keras
+
+from official_ext.checkpoints import checkpoints
+from official_ext.configs.image_classification import steps_per_epoch
+from official_ext.errors import UserError
+from official_ext.progress.bar import Progress
+from official_ext.runs import run_dir
+from official_ext.training.trainer import Trainer
+
+FILE_NAME = 'epochs.jsonl'
+
+# Title, width and decimals of each column, in the order of the table that
+# `dawn.py` of cifar10-fast prints.
+_COLUMNS = {
+  'epoch': ('epoch', 5, 0),
+  'learning_rate': ('lr', 8, 4),
+  'train_loss': ('train loss', 11, 4),
+  'train_accuracy': ('train acc', 10, 4),
+  'test_loss': ('test loss', 10, 4),
+  'test_accuracy': ('test acc', 9, 4),
+  'test_accuracy_mirror': ('mirror', 8, 4),
+  'test_mean_iou': ('test IoU', 9, 4),
+  'test_box_ap': ('box AP', 8, 4),
+  'test_mask_ap': ('mask AP', 8, 4),
+  'train_seconds': ('seconds', 8, 1),
+  'total_train_seconds': ('total', 8, 1),
+}
+
+# Columns and the names that Garden's trainer logs them under.
+_TRAIN_KEYS = {
+  'learning_rate': 'learning_rate',
+  'train_loss': 'training_loss',
+}
+_TEST_KEYS = {'test_loss': 'validation_loss'}
+# A column only where the task has the metric.
+_OPTIONAL_TRAIN_KEYS = {'train_accuracy': 'accuracy'}
+_OPTIONAL_TEST_KEYS = {
+  'test_accuracy': 'accuracy',
+  'test_accuracy_mirror': 'accuracy_mirror',
+}
+# Where a task without accuracy reports one of these.
+_OTHER_TEST_KEYS = {
+  'test_mean_iou': 'mean_iou',
+  'test_box_ap': 'AP',
+  'test_mask_ap': 'mask_AP',
+}
+
+
+# Without them a run cannot be gone on with.
+_NUMBERS_OF_A_ROW = {'epoch', 'step', 'total_train_seconds'}
+
+
+class EpochTable:
+  """Orbit actions that turn the logs of an epoch into a row.
+
+  A row holds the epoch, the step, the learning rate of the epoch's last step,
+  mean cross entropy and accuracy (0 to 1) in training (with augmentation and
+  any label smoothing, while the weights change) and on the test set (without),
+  and seconds. The total counts training only, as in cifar10-fast. Where the
+  task evaluates mirror images too, the accuracy with them stands beside the one
+  without. A task without accuracy has its loss and the measure it goes by in
+  the table, and every number that it reports in the rows' `test_metrics`. Rows
+  are appended to `epochs.jsonl`; an evaluation of the last one's step goes into
+  it.
+  """
+
+  def __init__(
+    self,
+    model_dir: str | None,
+    trainer: Trainer,
+    progress: Progress,
+    evaluates: bool,
+  ):
+    """Takes what the rows are made of.
+
+    Args:
+      model_dir: The run's folder; None to write no file.
+      trainer: Its global step and config are read.
+      progress: Keeps the time.
+      evaluates: Whether an evaluation ends an epoch; else a training loop does.
+    """
+    self._path = pathlib.Path(model_dir) / FILE_NAME if model_dir else None
+    self._trainer = trainer
+    self._progress = progress
+    self._evaluates = evaluates
+    self._out = sys.stdout
+    train_metrics = getattr(trainer, 'train_metrics', None)
+    test_metrics = trainer.validation_metrics if evaluates else []
+    self._train_keys = _TRAIN_KEYS | _existing(
+      _OPTIONAL_TRAIN_KEYS,
+      test_metrics if train_metrics is None else train_metrics,
+    )
+    self._test_keys = _TEST_KEYS | _existing(
+      _OPTIONAL_TEST_KEYS, test_metrics or train_metrics or []
+    )
+    self._has_accuracy = 'test_accuracy' in self._test_keys
+    self._head_said = False
+    self._train_logs: Mapping[str, Any] = {}
+    self.rows: list[dict[str, Any]] = []
+
+  def begin(self) -> None:
+    """Prints the head and the rows so far, those up to the current step.
+
+    A run that was killed may have written a row whose checkpoint it had not.
+    The table of a run whose checkpoints are gone is set aside.
+    """
+    step = int(self._trainer.global_step.numpy())
+    if self._path and self._path.exists():
+      rows = read(self._path)
+      if rows and not step:
+        aside = run_dir.set_aside(self._path)
+        self._say(f'{self._path} is of an earlier run; it is now {aside}.')
+      else:
+        self.rows = [row for row in rows if row['step'] <= step]
+        self._write_rows()
+    if self.rows and self.rows[-1]['step'] == step:
+      # The row was written after the checkpoint, and has its seconds.
+      self._progress.take_seconds('train')
+    if self._has_accuracy:
+      keys = self._train_keys | self._test_keys
+      self._say_head(key for key in _COLUMNS if key in keys or _is_common(key))
+    for row in self.rows:
+      self._say_row(row)
+
+  def train_action(self, logs: Mapping[str, Any]) -> None:
+    """Keeps what the trainer has logged since the epoch's start."""
+    self._train_logs = logs
+    if not self._evaluates and self._trainer.ends_epoch():
+      self._add_row({})
+
+  def eval_action(self, logs: Mapping[str, Any]) -> None:
+    """Adds the epoch's row."""
+    self._add_row(logs)
+
+  def _add_row(self, logs: Mapping[str, Any]) -> None:
+    step = int(self._trainer.global_step.numpy())
+    if self.rows and self.rows[-1]['step'] == step:
+      self._add_evaluation(logs)
+      return
+    seconds = self._progress.take_seconds('train')
+    total = self.rows[-1]['total_train_seconds'] if self.rows else 0
+    row = {
+      'epoch': step / steps_per_epoch(self._trainer.config),
+      'step': step,
+      **_numbers(self._train_logs, self._train_keys),
+      **_numbers(logs, self._test_keys),
+      **self._other_numbers(logs),
+      'train_seconds': seconds,
+      'total_train_seconds': total + seconds,
+      'test_seconds': self._progress.take_seconds('test'),
+    }
+    self.rows.append(row)
+    if self._path:
+      with (
+        checkpoints.writing(str(self._path.parent)),
+        self._path.open('a') as file,
+      ):
+        file.write(_json_line(row))
+    self._say_row(row)
+
+  def _add_evaluation(self, logs: Mapping[str, Any]) -> None:
+    """Puts an evaluation in the row of its step, in place of one before."""
+    self.rows[-1] |= {
+      **_numbers(logs, self._test_keys),
+      **self._other_numbers(logs),
+      'test_seconds': self._progress.take_seconds('test'),
+    }
+    if self._path:
+      with checkpoints.writing(str(self._path.parent)):
+        self._write_rows()
+    self._say_row(self.rows[-1])
+
+  def _write_rows(self) -> None:
+    """Writes the file anew, whole or not at all."""
+    if self._path:
+      new = self._path.with_suffix('.new')
+      new.write_text(''.join(map(_json_line, self.rows)))
+      new.replace(self._path)
+
+  def _other_numbers(self, logs: Mapping[str, Any]) -> dict[str, Any]:
+    """Takes what a task without accuracy reports; images are left out."""
+    if self._has_accuracy or not logs:
+      return {}
+    found = {key: n for key, n in _OTHER_TEST_KEYS.items() if n in logs}
+    numbers = {
+      name: float(value)
+      for name, value in logs.items()
+      if np.ndim(value) == 0 and name != 'validation_loss'
+    }
+    return {**_numbers(logs, found), 'test_metrics': numbers}
+
+  def _say_row(self, row: Mapping[str, Any]) -> None:
+    if not self._head_said:  # Only the logs tell what the task measures.
+      self._say_head(row)
+    self._say(_line(row))
+
+  def _say_head(self, keys: Iterable[str]) -> None:
+    self._head_said = True
+    self._say(_line({k: _COLUMNS[k][0] for k in keys if k in _COLUMNS}))
+
+  def _say(self, line: str) -> None:
+    print(line, file=self._out, flush=True)
+
+
+def read(path: pathlib.Path) -> list[dict[str, Any]]:
+  """Returns the rows of an `epochs.jsonl`; none if there is no such file.
+
+  A last line that a full disk cut short is left out.
+
+  Raises:
+    UserError: If another line is not a row.
+  """
+  if not path.exists():
+    return []
+  *lines, _ = path.read_bytes().split(b'\n')
+  return [
+    _row(line, f'{path}, line {number}')
+    for number, line in enumerate(lines, start=1)
+  ]
+
+
+def _row(line: bytes, place: str) -> dict[str, Any]:
+  try:
+    row = json.loads(line)
+    sound = row.keys() >= _NUMBERS_OF_A_ROW and all(
+      row[key] >= 0 for key in _NUMBERS_OF_A_ROW
+    )
+  except (ValueError, TypeError, AttributeError, RecursionError):
+    sound = False
+  if not sound:
+    raise UserError(
+      f'{place} is damaged: {line[:40]!r} is no row of the table; delete it.'
+    )
+  return row
+
+
+def _json_line(row: Mapping[str, Any]) -> str:
+  return json.dumps(row) + '\n'
+
+
+def _existing(
+  keys: Mapping[str, str], metrics: Iterable[tf_keras.metrics.Metric]
+) -> dict[str, str]:
+  """Returns those of the keys whose metric is there."""
+  names = {metric.name for metric in metrics}
+  return {key: name for key, name in keys.items() if name in names}
+
+
+def _is_common(key: str) -> bool:
+  """Whether every task has the column."""
+  optional = (_OPTIONAL_TRAIN_KEYS, _OPTIONAL_TEST_KEYS, _OTHER_TEST_KEYS)
+  return not any(key in keys for keys in optional)
+
+
+def _numbers(
+  logs: Mapping[str, Any], keys: Mapping[str, str]
+) -> dict[str, float | None]:
+  """Takes the logs that the table has columns for; other tasks lack some."""
+  return {
+    key: float(logs[name]) if name in logs else None
+    for key, name in keys.items()
+  }
+
+
+def _line(row: Mapping[str, Any]) -> str:
+  cells = []
+  for key, (_, width, decimals) in _COLUMNS.items():
+    if key not in row:
+      continue
+    value = row[key]
+    if key == 'epoch' and isinstance(value, float):
+      decimals = 0 if value.is_integer() else 1
+    if isinstance(value, float):
+      value = f'{value:.{decimals}f}'
+    cells.append(f'{"-" if value is None else value:>{width}}')
+  return ' '.join(cells)

@@ -1,0 +1,242 @@
+"""Small files that say what a training was, and what came out of it."""
+
+import json
+import math
+import os
+import pathlib
+from typing import Any
+
+import yaml
+
+from official_ext.errors import UserError
+from official_ext.files import safe_yaml
+from official_ext.progress import epoch_table
+from official_ext.repeats import settings
+
+# Of the runtime's config: what the machine had and what was done with it.
+_RUNTIME_KEYS = (
+  'mixed_precision_dtype',
+  'distribution_strategy',
+  'num_gpus',
+  'seed',
+  'deterministic',
+)
+
+# What comes of files that are gone or hold something else.
+_UNREADABLE = (OSError, ValueError, yaml.YAMLError, LookupError, TypeError)
+
+# The records of each variant.
+ByVariant = dict[str, list[dict[str, Any]]]
+
+# What a table needs of a record, and its types.
+_FIELDS = {
+  'variant': str,
+  'recipe': str,
+  'seed': int,
+  'gin': str,
+  'runtime': dict,
+  'test_accuracy': float,
+  'train_seconds': float,
+  'epochs': list,
+}
+
+
+def make(model_dir: pathlib.Path, variant: str, recipe: str) -> dict[str, Any]:
+  """Returns the record of a finished run, which names no place on a machine.
+
+  It holds the variant, the recipe and the seed; the gin bindings; precision and
+  devices; versions, the CPU's and the GPU's name; the rows of `epochs.jsonl`;
+  and of these, the last test accuracy (0 to 1) and the seconds of training. A
+  run that was gone on with in other versions, or on another machine, has those
+  before as `earlier_versions`.
+
+  Args:
+    model_dir: The run's folder.
+    variant: What to call what was trained.
+    recipe: What it is a change to; the same for the recipe itself.
+
+  Raises:
+    UserError: If the run is not finished, was trained in two precisions, or has
+      lost a file.
+  """
+  try:
+    return _make(model_dir, variant, recipe)
+  except UserError:
+    raise
+  except _UNREADABLE as error:
+    raise _untold(model_dir, error) from error
+
+
+def _untold(model_dir: pathlib.Path, error: Exception) -> UserError:
+  # A YAML error has several lines.
+  reason = ' '.join(repr(error).split())
+  return UserError(
+    f'{model_dir} no longer says how it was trained ({reason}); rename that '
+    'folder to begin anew.'
+  )
+
+
+def _make(model_dir: pathlib.Path, variant: str, recipe: str) -> dict[str, Any]:
+  rows = epoch_table.read(model_dir / epoch_table.FILE_NAME)
+  params = safe_yaml.load((model_dir / 'params.yaml').read_text())
+  if not rows or rows[-1]['step'] < params['trainer']['train_steps']:
+    raise UserError(
+      f'{model_dir} is not a finished run; train to its end first.'
+    )
+  runtime = params['runtime']
+  for file in configs(model_dir):
+    check_precision(file, runtime['mixed_precision_dtype'])
+  versions = model_dir / 'versions.json'
+  earlier = [json.loads(file.read_text()) for file in _earlier(versions)]
+  return {
+    'variant': variant,
+    'recipe': recipe,
+    'seed': runtime['seed'],
+    'gin': settings.of((model_dir / 'requested.gin').read_text()),
+    'runtime': {key: runtime[key] for key in _RUNTIME_KEYS},
+    'versions': json.loads(versions.read_text()),
+    **({'earlier_versions': earlier} if earlier else {}),
+    'test_accuracy': rows[-1]['test_accuracy'],
+    'train_seconds': rows[-1]['total_train_seconds'],
+    'epochs': rows,
+  }
+
+
+def check_precision(params_yaml: pathlib.Path, precision: str) -> None:
+  """Raises where a run has begun in another precision.
+
+  Args:
+    params_yaml: The run's config.
+    precision: What it is to go on in, or ended in.
+
+  Raises:
+    UserError: If it is another one, or the file does not say.
+  """
+  try:
+    runtime = safe_yaml.load(params_yaml.read_text())['runtime']
+    begun = runtime['mixed_precision_dtype']
+  except _UNREADABLE as error:
+    raise _untold(params_yaml.parent, error) from error
+  if begun != precision:
+    raise UserError(
+      f'{params_yaml.parent} has begun in {begun}, and would go on in '
+      f'{precision}; use a machine that computes in {begun}, or rename that '
+      'folder to begin anew.'
+    )
+
+
+def configs(model_dir: pathlib.Path) -> list[pathlib.Path]:
+  """Returns the configs that a run was started with, oldest first."""
+  newest = model_dir / 'params.yaml'
+  return [*_earlier(newest), *([newest] if newest.exists() else [])]
+
+
+def _earlier(file: pathlib.Path) -> list[pathlib.Path]:
+  """Returns what `run_dir.describe_run` has kept of a file, oldest first."""
+  kept = file.parent.glob(f'{file.stem}.[0-9]*{file.suffix}')
+  return sorted(kept, key=lambda path: int(path.suffixes[0][1:]))
+
+
+def read(path: pathlib.Path) -> dict[str, Any]:
+  """Returns a record.
+
+  Raises:
+    UserError: If the file is none, or its accuracy is not that of its last
+      epoch.
+  """
+  try:
+    record = json.loads(path.read_text())
+    last = record['epochs'][-1]
+    good = all(isinstance(record[key], kind) for key, kind in _FIELDS.items())
+    good = good and isinstance(record['runtime']['mixed_precision_dtype'], str)
+    good = good and isinstance(last['test_loss'], float)
+    accuracy, trained = last['test_accuracy'], last['train_accuracy']
+    good = good and 0 <= accuracy <= 1 and 0 <= trained <= 1
+    good = good and math.isfinite(last['test_loss'])
+  except (OSError, ValueError, LookupError, TypeError) as error:
+    raise UserError(f'{path} is no record of a run.') from error
+  if not good:
+    raise UserError(f'{path} is no record of a run.')
+  if record['test_accuracy'] != accuracy:
+    raise UserError(
+      f'{path}: test_accuracy={record["test_accuracy"]} is not that of the '
+      f'last epoch, {accuracy}; restore the file.'
+    )
+  return record
+
+
+def write(path: pathlib.Path, record: dict[str, Any]) -> None:
+  """Writes a record, whole or not at all.
+
+  Raises:
+    UserError: If it cannot be written.
+  """
+  new = path.with_suffix('.new')
+  rows = ',\n'.join(f'    {json.dumps(row)}' for row in record['epochs'])
+  text = json.dumps({**record, 'epochs': []}, indent=2)
+  # An epoch a line, so that a person can read it.
+  text = text.replace('"epochs": []', f'"epochs": [\n{rows}\n  ]')
+  try:
+    new.write_text(text + '\n')
+    os.replace(new, path)
+  except OSError as error:
+    raise UserError(
+      f'{path} cannot be written ({error.strerror}); mend that, then give the '
+      'same command again.'
+    ) from error
+
+
+def of_variant(
+  by_variant: ByVariant, variant: str, folder: str
+) -> list[dict[str, Any]]:
+  """Returns the records of one variant.
+
+  Raises:
+    UserError: If there are none; it names the folder and what is there.
+  """
+  if variant not in by_variant:
+    raise UserError(
+      f'{folder} has no record of {variant}, but of {", ".join(by_variant)}; '
+      'name one of these.'
+    )
+  return by_variant[variant]
+
+
+def read_all(folder: str) -> ByVariant:
+  """Returns the records of a folder by variant, in the order of their seeds.
+
+  Raises:
+    UserError: If a file in it is no record, two are of one run, two of one
+      variant have other settings, or 'auto' was one precision in one of them
+      and another in another.
+  """
+  by_variant: ByVariant = {}
+  precisions: dict[str, str] = {}
+  places: dict[tuple[str, int], pathlib.Path] = {}
+  for path in sorted(pathlib.Path(folder).expanduser().glob('*.json')):
+    record = read(path)
+    asked = settings.asked_precision(record['gin'])
+    precision = record['runtime']['mixed_precision_dtype']
+    if precisions.setdefault(asked, precision) != precision:
+      raise UserError(
+        f"{path}: precision='{asked}' was {precision}, and "
+        f'{precisions[asked]} in other records of its folder; compare runs of '
+        'one precision.'
+      )
+    run = record['variant'], record['seed']
+    if places.setdefault(run, path) != path:
+      raise UserError(
+        f'{path} and {places[run].name} are both of {run[0]} with seed '
+        f'{run[1]}; move one of them out of the folder.'
+      )
+    found = by_variant.setdefault(record['variant'], [])
+    found.append(record)
+    settings.check_same(
+      settings.without_seed(found[0]['gin']),
+      settings.without_seed(record['gin']),
+      path,
+      f'move it, or the others of {run[0]}, out of the folder',
+    )
+  for found in by_variant.values():
+    found.sort(key=lambda record: record['seed'])
+  return by_variant

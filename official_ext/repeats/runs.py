@@ -1,0 +1,371 @@
+"""Trainings that follow one another, each in a process of its own."""
+
+import dataclasses
+import pathlib
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+import gin
+from official.core import config_definitions as cfg
+
+from official_ext.configuration import experiment, gin_config
+from official_ext.errors import RunError, Stopped, UserError
+from official_ext.machine import stopping
+from official_ext.repeats import records, settings
+from official_ext.runs import run_dir
+
+_COMMAND = 'official_ext.repeat command'
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+  """What the runs have in common.
+
+  Attributes:
+    gin_files: The recipe.
+    bindings: Of gin, after all files.
+    records_dir: Folder of the records; its name is that of the study.
+    runs_dir: The folders of the runs are in one named after the study in it.
+    recipe: What is changed, by its name.
+  """
+
+  gin_files: Sequence[str]
+  bindings: Sequence[str]
+  records_dir: str
+  runs_dir: str
+  recipe: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """One training.
+
+  Attributes:
+    change: What is trained: a change to the recipe, or the recipe itself.
+    seed: Of the training.
+    model_dir: The run's folder.
+    record: The file that says what came out.
+  """
+
+  change: gin_config.Change
+  seed: int
+  model_dir: pathlib.Path
+  record: pathlib.Path
+
+  @property
+  def variant(self) -> str:
+    """Names what is trained."""
+    return self.change.name
+
+  @property
+  def name(self) -> str:
+    """Names the run among those of the study."""
+    return f'{self.variant}-seed{self.seed}'
+
+
+def plan(
+  study: Study, changes: Sequence[str], seeds: Sequence[str]
+) -> list[Run]:
+  """Returns the runs, seed by seed.
+
+  Args:
+    study: What they have in common.
+    changes: As on the command line; none for the recipe itself.
+    seeds: As on the command line.
+
+  Raises:
+    UserError: If a seed is no number, the recipe's name a place, a change
+      neither a file nor a binding, or two variants have one name.
+  """
+  if '/' in study.recipe:
+    raise UserError(
+      f'--name={study.recipe} is a place; give a name, which records and runs '
+      'then have.'
+    )
+  folder = pathlib.Path(study.records_dir).expanduser()
+  folders = pathlib.Path(study.runs_dir).expanduser() / folder.resolve().name
+  named = gin_config.named_changes(study.recipe, changes)
+  return [
+    Run(
+      change,
+      seed,
+      folders / f'{change.name}-seed{seed}',
+      folder / f'{change.name}-seed{seed}.json',
+    )
+    for seed in dict.fromkeys(map(_seed, seeds))
+    for change in named or [gin_config.Change(study.recipe)]
+  ]
+
+
+def check(study: Study, runs: Sequence[Run]) -> None:
+  """Raises before the first hour of training what would end a later one.
+
+  Raises:
+    UserError: If a gin file is not there or has a mistake, a change is
+      overridden or changes nothing, gin overrides a seed, another process
+      trains one of them, the records cannot be written, or what is there is of
+      a training with other settings.
+  """
+  beside = records.read_all(study.records_dir)
+  recipe = _settings(study.gin_files, study.bindings)
+  _check_beside(study, study.recipe, recipe, beside)
+  for run in runs:
+    _check_run(study, run, beside)
+  for folder in {run.record.parent for run in runs}:
+    try:
+      folder.mkdir(parents=True, exist_ok=True)
+      tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+      raise UserError(
+        f'--records_dir={study.records_dir} cannot be written to '
+        f'({error.strerror}); name another folder.'
+      ) from error
+
+
+def _check_run(study: Study, run: Run, beside: records.ByVariant) -> None:
+  asked, params = _asked(study, run)
+  _check_change(study, run, asked, params)
+  if run.record.exists():
+    there = records.read(run.record)['gin']
+    settings.check_same(asked, there, run.record, _mend(study))
+  else:
+    _check_run_there(study, run, asked, params.runtime)
+    _check_precisions(run, beside, asked, params.runtime)
+  _check_beside(study, run.variant, asked, beside)
+
+
+def _check_change(
+  study: Study, run: Run, asked: str, params: cfg.ExperimentConfig
+) -> None:
+  """Raises where a change is not what is trained, or nothing is changed."""
+  overridden = _brought(study, run.change).difference(settings.bindings(asked))
+  if overridden:
+    raise UserError(
+      f'{run.change} sets {min(overridden)!r}, which --gin_params or '
+      '--seeds overrides; leave one of them out.'
+    )
+  for place, seed in (
+    ('runtime', params.runtime.seed),
+    ('task.train_data', params.task.train_data.seed),
+  ):
+    if seed != run.seed:
+      raise UserError(
+        f'{run.name}: an override in gin sets {place}.seed={seed} instead of '
+        'that of --seeds; leave it out.'
+      )
+  if run.variant != study.recipe and _same_as_recipe(study, run, asked, params):
+    raise UserError(
+      f'{run.change} changes nothing of {study.recipe}; leave it out.'
+    )
+
+
+def _same_as_recipe(
+  study: Study, run: Run, asked: str, params: cfg.ExperimentConfig
+) -> bool:
+  recipe = dataclasses.replace(run, change=gin_config.Change(study.recipe))
+  trained = _what_is_trained(asked, params)
+  return trained == _what_is_trained(*_asked(study, recipe))
+
+
+def _what_is_trained(
+  asked: str, params: cfg.ExperimentConfig
+) -> dict[str, Any]:
+  """Returns all that tells one variant from another.
+
+  A precision that is bound is another variant than 'auto', though some machine
+  may compute in the same.
+  """
+  return {
+    'params': params.as_dict(),
+    'precision': settings.asked_precision(asked),
+  }
+
+
+def _asked(study: Study, run: Run) -> tuple[str, cfg.ExperimentConfig]:
+  """Returns what a run is to be trained with, as gin's text and as a config."""
+  text = _settings(_files(study, run.change), _bindings(study, run))
+  return text, experiment.parse_gin_alone()
+
+
+def _check_beside(
+  study: Study, variant: str, asked: str, beside: records.ByVariant
+) -> None:
+  """Raises where a variant was trained with other settings than asked."""
+  for record in beside.get(variant, []):
+    settings.check_same(
+      settings.without_seed(asked),
+      settings.without_seed(record['gin']),
+      f'{variant} with seed {record["seed"]} in {study.records_dir}',
+      _mend(study),
+    )
+
+
+def _check_run_there(
+  study: Study, run: Run, asked: str, runtime: cfg.RuntimeConfig
+) -> None:
+  """Raises where what was stopped would not go on as it began."""
+  if run.model_dir.is_dir():
+    with run_dir.held(str(run.model_dir)):
+      pass
+  requested = run.model_dir / 'requested.gin'
+  if requested.exists():
+    there = settings.of(requested.read_text())
+    settings.check_same(asked, there, run.model_dir, _mend(study))
+  for params_yaml in records.configs(run.model_dir):
+    records.check_precision(params_yaml, runtime.mixed_precision_dtype)
+
+
+def _settings(files: Sequence[str], bindings: Sequence[str]) -> str:
+  gin_config.parse(files, bindings)
+  return settings.of(gin.config_str())
+
+
+def _brought(study: Study, change: gin_config.Change) -> set[str]:
+  """Returns the bindings that a change brings to the recipe."""
+  before = _settings(study.gin_files, [])
+  after = _settings(_files(study, change), change.bindings)
+  return set(settings.bindings(after)).difference(settings.bindings(before))
+
+
+def _check_precisions(
+  run: Run,
+  beside: records.ByVariant,
+  asked: str,
+  runtime: cfg.RuntimeConfig,
+) -> None:
+  """Raises where 'auto' is another precision than in the records there."""
+  precision = settings.asked_precision(asked)
+  for found in beside.values():
+    for record in found:
+      there = record['runtime']['mixed_precision_dtype']
+      same = settings.asked_precision(record['gin']) == precision
+      if same and there != runtime.mixed_precision_dtype:
+        raise UserError(
+          f"{run.name}: precision='{precision}' is "
+          f'{runtime.mixed_precision_dtype} on this machine, but was {there} '
+          f'for the records in {run.record.parent}; name another --records_dir.'
+        )
+
+
+def _mend(study: Study) -> str:
+  return (
+    'give it another name (of its file, before its colon, or by --name), or '
+    f'name another --records_dir than {study.records_dir}'
+  )
+
+
+def train_all(study: Study, runs: Sequence[Run]) -> list[str]:
+  """Trains what has no record yet, and writes its record.
+
+  A run that fails does not keep the others from being trained.
+
+  Returns:
+    The names of the runs that failed.
+
+  Raises:
+    Stopped: If a signal asked for it.
+  """
+  failed = []
+  for number, run in enumerate(runs, 1):
+    name = f'{run.name} ({number} of {len(runs)})'
+    if run.record.exists():
+      print(f'{name} is finished: {run.record}', flush=True)
+      continue
+    print(f'{name} in {run.model_dir}', flush=True)
+    late_signal = None
+    try:
+      late_signal = train(study, run)
+      record = records.make(run.model_dir, run.variant, study.recipe)
+      records.write(run.record, record)
+    except (RunError, UserError) as error:
+      print(f'error: {error}', file=sys.stderr, flush=True)
+      failed.append(run.name)
+    if late_signal and run is not runs[-1]:
+      raise Stopped(
+        f'Stopped after {run.name}; the same {_COMMAND} goes on with the rest.',
+        late_signal,
+      )
+  return failed
+
+
+def train(study: Study, run: Run) -> int | None:
+  """Trains, or goes on with what was stopped.
+
+  Signals that ask it to stop are passed on, and the training saves.
+
+  Returns:
+    A signal that came too late to end it; otherwise None.
+
+  Raises:
+    Stopped: If a signal has ended it, or it failed after one.
+    RunError: If it fails.
+  """
+  command = [sys.executable, '-m', 'official_ext.train']
+  command += [f'--gin_file={file}' for file in _files(study, run.change)]
+  command += [f'--gin_params={line}' for line in _bindings(study, run)]
+  command += [f'--model_dir={run.model_dir}']
+  status, heard = _run(command)
+  for number in stopping.signals():
+    # Before it listens to signals, they end it as they end any process.
+    if status in (128 + number, -number):
+      raise Stopped(
+        f'Stopped in {run.name}; the same {_COMMAND} goes on with it.', number
+      )
+  if status:
+    failure = (
+      f'{run.name} ended with status {status}; mend what it says above, then '
+      f'give the same {_COMMAND} again (this run alone: {shlex.join(command)}).'
+    )
+    raise Stopped(failure, heard) if heard else RunError(failure)
+  return heard
+
+
+def _files(study: Study, change: gin_config.Change) -> list[str]:
+  return [*study.gin_files, *change.files]
+
+
+def _bindings(study: Study, run: Run) -> list[str]:
+  seed = f'resnet9_cifar10.seed={run.seed}'
+  return [*run.change.bindings, *study.bindings, seed]
+
+
+def _run(command: Sequence[str]) -> tuple[int, int | None]:
+  """Runs a command to its end, and passes signals on to it.
+
+  Returns:
+    Its exit status, and the first signal that came, if any.
+  """
+  early: list[int] = []
+  passed_on: list[int] = []
+  processes: list[subprocess.Popen] = []
+
+  def pass_on(number: int, _: Any) -> None:
+    (passed_on if processes else early).append(number)
+    for process in processes:
+      process.send_signal(number)
+
+  before = {n: signal.signal(n, pass_on) for n in stopping.signals()}
+  try:
+    # In a session of its own, it gets a Ctrl-C once.
+    process = subprocess.Popen(command, start_new_session=True)
+    processes.append(process)
+    for number in early:
+      process.send_signal(number)
+    status = process.wait()
+    return status, next(iter(early + passed_on), None)
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)
+
+
+def _seed(text: str) -> int:
+  if not text.strip().isdecimal():
+    raise UserError(
+      f'--seeds: {text!r} is no seed; give whole numbers, such as 0,1,2.'
+    )
+  return int(text)

@@ -1,0 +1,80 @@
+"""Orbit's controller, kept to the boundaries of epochs."""
+
+from typing import Any
+
+import orbit
+
+from official_ext.checkpoints import checkpoints
+from official_ext.errors import Stopped
+
+
+class Controller(orbit.Controller):
+  """Orbit's `Controller`, for runs that may stop and begin inside an epoch.
+
+  Orbit counts the interval between evaluations from where a run begins; here
+  they stay where they would have been. A checkpoint is written after the
+  evaluation at its step, so that a killed run repeats what it has not reported.
+  A run that is asked to stop saves and raises `Stopped`.
+  """
+
+  def train(self, steps: int, checkpoint_at_completion: bool = True) -> None:
+    """Trains until the global step is `steps`, and saves.
+
+    Raises:
+      Stopped: If the trainer's stop was requested.
+    """
+    del checkpoint_at_completion
+    self._run_to(steps, steps)
+
+  def train_and_evaluate(
+    self,
+    train_steps: int,
+    eval_steps: int = -1,
+    eval_interval: int | None = None,
+  ) -> Any:
+    """Trains until step `train_steps`, evaluating at multiples of an interval.
+
+    Args:
+      train_steps: Global step to train to.
+      eval_steps: Steps of an evaluation; -1 for all of the data.
+      eval_interval: Steps between evaluations; None for only one, at the end.
+
+    Returns:
+      The logs of the last evaluation; None if there was nothing to train.
+
+    Raises:
+      Stopped: If the trainer's stop was requested.
+    """
+    return self._run_to(train_steps, eval_interval or train_steps, eval_steps)
+
+  def restore_checkpoint(self, checkpoint_path: str | None = None) -> Any:
+    """Restores as Orbit does; an evaluation begins with what is restored."""
+    if checkpoint_path is None and self.trainer is None:
+      return None
+    return super().restore_checkpoint(checkpoint_path)
+
+  def _run_to(
+    self, last: int, interval: int, eval_steps: int | None = None
+  ) -> Any:
+    """Trains to step `last`; evaluates unless `eval_steps` is None."""
+    output = None
+    while (step := self.global_step.numpy()) < last:
+      loop = self.steps_per_loop
+      self._train_n_steps(
+        min(loop - step % loop, interval - step % interval, last - step)
+      )
+      step = self.global_step.numpy()
+      ends = step % interval == 0 or step == last
+      if ends and eval_steps is not None:
+        output = self.evaluate(eval_steps)
+      stop = self.trainer.stop
+      stops = stop.agree()  # Garden's loop does not ask; nor an evaluation.
+      self._maybe_save_checkpoint(check_interval=step < last and not stops)
+      if stops and step < last:
+        raise Stopped(f'Stopped after step {step:,} of {last:,}.', stop.signal)
+    self._sync_on_async_checkpointing()
+    return output
+
+  def _maybe_save_checkpoint(self, check_interval: bool = True) -> bool:
+    with checkpoints.writing(self.checkpoint_manager.directory):
+      return super()._maybe_save_checkpoint(check_interval)

@@ -1,0 +1,245 @@
+"""Garden's trainer, able to stop after any step and to go on from it."""
+
+import inspect
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import orbit
+import tensorflow as tf
+import tf_keras
+from official.core import base_trainer
+from official.core import config_definitions as cfg
+
+from official_ext.errors import RunError
+from official_ext.machine.stopping import StopRequest
+from official_ext.modeling.optimization.moving_average import MovingAverage
+
+
+class Observer(Protocol):
+  """What is told how far a run is."""
+
+  def loop_begins(self, name: str, start: int) -> None:
+    """A loop begins: `name` is 'train' or 'test', `start` the global step."""
+
+  def step_ends(self) -> None:
+    """A step of the loop is done."""
+
+  def loop_ends(self) -> None:
+    """The loop is done."""
+
+
+class Trainer(base_trainer.Trainer):
+  """Garden's `Trainer`, which can stop after any step and go on from there.
+
+  The order of the training images depends on the step alone. So an input that
+  was built for step 0 is built anew where training begins elsewhere, after a
+  restored checkpoint. The metrics of training run over an epoch, however many
+  loops it takes, and are part of the checkpoint.
+
+  Attributes:
+    stop: Whether to end a training loop before its last step.
+  """
+
+  def __init__(
+    self,
+    config: cfg.ExperimentConfig,
+    *args: Any,
+    observer: Observer,
+    stop: StopRequest,
+    **kwargs: Any,
+  ):
+    """Takes Garden's arguments, who is told of each step, and who may stop."""
+    super().__init__(config, *args, **kwargs)
+    self.stop = stop
+    self._observer = observer
+    self._next_input_step = 0
+    if kwargs.get('train', True):
+      self.checkpoint.train_metrics = {m.name: m for m in self._epoch_metrics()}
+
+  def initialize(self) -> None:
+    """Initialises the weights where a run begins, and averages of them."""
+    super().initialize()
+    if isinstance(self.optimizer, MovingAverage):
+      self.optimizer.reset()
+
+  def distribute_dataset(
+    self, dataset_or_fn: Any, *args: Any, **kwargs: Any
+  ) -> Any:
+    """Returns Garden's distributed dataset, or for one device a plain one.
+
+    A distributed iterator is tuned by a thread whose sleeps double, and
+    deleting it, as at the end of each evaluation, often waits for that thread:
+    up to 5 s after 5 s, up to 10 s after 10.
+    """
+    one = self._strategy.num_replicas_in_sync == 1
+    if one and not (args[0].is_training and _has_accelerator()):
+      return dataset_or_fn(*args, **kwargs)
+    return super().distribute_dataset(dataset_or_fn, *args, **kwargs)
+
+  def train(self, num_steps: tf.Tensor) -> orbit.runner.Output:
+    """Trains for `num_steps` steps from the global step on."""
+    step = self.global_step.numpy()
+    if step != self._next_input_step:
+      self._begin_input_at(step)
+    self._observer.loop_begins('train', step)
+    try:
+      return super().train(num_steps)
+    finally:
+      self._observer.loop_ends()
+      self._next_input_step = self.global_step.numpy()
+
+  def _begin_input_at(self, step: int) -> None:
+    """Begins the input at a step, or with an order of the step's own.
+
+    Garden's own inputs have no steps. With the same seed, one that is often
+    stopped would never come to its later images.
+    """
+    kwargs = {}
+    if 'start_step' in inspect.signature(self.task.build_inputs).parameters:
+      kwargs['start_step'] = step
+    else:
+      tf.random.set_seed(self.config.runtime.seed + step)
+    self.train_dataset = self.distribute_dataset(
+      self.task.build_inputs, self.config.task.train_data, **kwargs
+    )
+
+  def ends_epoch(self) -> bool:
+    """Whether the step that was last is one to report and to evaluate at."""
+    step, config = self.global_step.numpy(), self.config.trainer
+    return step == config.train_steps or step % config.validation_interval == 0
+
+  def _bring_replicas_together(self) -> None:
+    """Gives all replicas the mean of the statistics that each keeps.
+
+    A checkpoint holds that. So a run evaluates what it saves, and goes on from
+    what another that was killed goes on from.
+    """
+    if self.strategy.num_replicas_in_sync > 1:
+      for weight in (*self.model.weights, *self.optimizer.variables()):
+        if weight.synchronization == tf.VariableSynchronization.ON_READ:
+          weight.assign(weight.read_value())
+
+  def train_loop_end(self) -> orbit.runner.Output:
+    """Returns Garden's logs since the epoch's start.
+
+    The learning rate is that of the last step.
+
+    Raises:
+      RunError: If a weight is not finite.
+    """
+    self._check_weights()
+    self._bring_replicas_together()
+    metrics = self._epoch_metrics()
+    values = [metric.get_weights() for metric in metrics]
+    logs = super().train_loop_end()
+    if self.global_step.numpy() % self.config.trainer.validation_interval:
+      for metric, value in zip(metrics, values, strict=True):
+        metric.set_weights(value)
+    rate = self.optimizer.learning_rate
+    if callable(rate):
+      # Garden reads the schedule where the next step will.
+      logs['learning_rate'] = rate(self.optimizer.iterations - 1)
+    return logs
+
+  def _epoch_metrics(self) -> list[tf_keras.metrics.Metric]:
+    return self.train_metrics + [self.train_loss]
+
+  def _check_weights(self) -> None:
+    """Raises before weights that are of no use can be saved."""
+    for weight in self.model.weights:
+      if not tf.reduce_all(tf.math.is_finite(weight)):
+        raise RunError(
+          f'{weight.name} is no longer finite at step '
+          f'{self.global_step.numpy()} (the mean loss of the epoch is '
+          f'{self.train_loss.result():.4g}), so nothing is saved; go on from '
+          'the last checkpoint, or begin anew, with a lower learning rate.'
+        )
+
+  def evaluate(self, num_steps: tf.Tensor) -> orbit.runner.Output:
+    """Evaluates for `num_steps` steps; -1 is all of the data."""
+    self._observer.loop_begins('test', 0)
+    try:
+      return super().evaluate(num_steps)
+    finally:
+      self._observer.loop_ends()
+
+  def eval_reduce(
+    self, state: Any = None, step_outputs: Mapping[str, Any] | None = None
+  ) -> Any:
+    """Returns what the task makes of a step's outputs and those before."""
+    return super().eval_reduce(state, _with_flat_counts(step_outputs or {}))
+
+  def create_train_loop_fn(self) -> Callable[..., Any]:
+    """Returns Garden's loop, or one that tells the observer of each step."""
+    options = self._train_options
+    if options.use_tf_while_loop:
+      return super().create_train_loop_fn()
+    return self._create_loop_fn(
+      self.train_step, options.use_tf_function, self.stop
+    )
+
+  def create_eval_loop_fn(self, has_state: bool) -> Callable[..., Any]:
+    """Returns Garden's loop, or one that tells the observer of each step."""
+    options = self._eval_options
+    if options.use_tf_while_loop:
+      return super().create_eval_loop_fn(has_state)
+    return self._create_loop_fn(self.eval_step, options.use_tf_function)
+
+  def _create_loop_fn(
+    self,
+    step_fn: Callable[..., Any],
+    use_tf_function: bool,
+    stop: StopRequest | None = None,
+  ) -> Callable[..., Any]:
+    """Returns a loop over steps that keeps step with them, and may stop early.
+
+    Orbit's own Python loop enqueues all steps at once and then waits: nothing
+    could be told, nor a signal be heeded, before the last one is done.
+    """
+    if use_tf_function:
+      step_fn = tf.function(step_fn)
+
+    def loop_fn(
+      iterator: Any,
+      num_steps: tf.Tensor,
+      state: Any = None,
+      reduce_fn: Callable[[Any, Any], Any] | None = None,
+    ) -> Any:
+      steps = int(num_steps)
+      try:
+        for _ in itertools.count() if steps == -1 else range(steps):
+          outputs = step_fn(iterator)
+          if reduce_fn:
+            state = reduce_fn(state, outputs)
+          self._observer.step_ends()
+          if stop is not None and stop.agree():
+            break
+      except (tf.errors.OutOfRangeError, StopIteration):  # Graph, or eager.
+        # As in Orbit, all of the data is enough for an evaluation.
+        if stop is not None and steps != -1:
+          raise
+      return state
+
+    return loop_fn
+
+
+def _with_flat_counts(step_outputs: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the outputs, objects counted in `[batch]`.
+
+  Garden's RetinaNet counts them in `[batch, 1]`, and its COCO metric takes an
+  int of a row of that, which NumPy 2.4 refuses.
+  """
+  outputs = dict(step_outputs)
+  if 'coco_metric' in outputs:
+    truths, predictions = outputs['coco_metric']
+    counts = tf.nest.map_structure(
+      lambda count: tf.reshape(count, [-1]), truths['num_detections']
+    )
+    outputs['coco_metric'] = truths | {'num_detections': counts}, predictions
+  return outputs
+
+
+def _has_accelerator() -> bool:
+  devices = tf.config.list_logical_devices()
+  return any(device.device_type != 'CPU' for device in devices)
