@@ -5,13 +5,12 @@ import json
 import pathlib
 import types
 
-import commands
 import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
-import tiny
-from experiment_test import Flags
+from helpers import commands, tiny
+from helpers.flags import Flags
 from official.core import task_factory, train_utils
 
 from official_ext.benchmarks import (

@@ -52,7 +52,7 @@ def shapes_dir(tmp_path_factory):
 @pytest.fixture(scope='session')
 def trained_run(shapes_dir, tmp_path_factory):
   """The folder of a finished run of three epochs, not to be written to."""
-  import tiny
+  from helpers import tiny
 
   folder = tmp_path_factory.mktemp('runs') / 'tiny'
   # TFLite quantises kernels of 1,024 weights and more.

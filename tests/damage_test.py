@@ -11,8 +11,9 @@ import sys
 
 import pytest
 import tensorflow as tf
-import tiny
-from interrupt_test import ROOT, last_step, rows, wait_for
+from helpers import tiny
+from helpers.commands import ROOT
+from helpers.runs import last_step, rows, wait_for
 
 from official_ext.checkpoints import checkpoints
 from official_ext.errors import RunError, UserError

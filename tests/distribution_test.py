@@ -13,15 +13,15 @@ import numpy as np
 import psutil
 import pytest
 import tensorflow as tf
-import tiny
-from classification_input_test import (
+from helpers import tiny
+from helpers.commands import CONTEXT
+from helpers.input_batches import (
   assert_same,
   batches,
   make_data,
   train_config,
 )
-from commands import CONTEXT
-from interrupt_test import (
+from helpers.runs import (
   assert_same_run,
   last_step,
   rows,

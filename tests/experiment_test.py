@@ -1,10 +1,10 @@
 """The config that flags, files and gin make, and what they may not say."""
 
-import dataclasses
 import json
 
 import pytest
 import tensorflow as tf
+from helpers.flags import Flags
 from official.core import exp_factory
 
 from official_ext.configuration import experiment, gin_config
@@ -12,20 +12,6 @@ from official_ext.dataloaders.image_source import ImageDataInfo
 from official_ext.errors import UserError
 from official_ext.files import safe_yaml
 from official_ext.machine import devices
-
-
-@dataclasses.dataclass
-class Flags:
-  """Garden's flags, as far as the parser reads them."""
-
-  experiment: str = 'resnet9_cifar10'
-  config_file: list[str] = dataclasses.field(default_factory=list)
-  params_override: str = ''
-  tpu: str = ''
-  tf_data_service: str = ''
-
-  def __contains__(self, name):
-    return hasattr(self, name)
 
 
 @pytest.fixture

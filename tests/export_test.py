@@ -10,12 +10,11 @@ import subprocess
 import sys
 import types
 
-import commands
 import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
-import tiny
+from helpers import commands, tiny
 from official.core import export_base
 
 from official_ext import export as command

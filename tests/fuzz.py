@@ -28,7 +28,7 @@ _INSTRUMENTED = [
 ]
 
 with atheris.instrument_imports(include=_INSTRUMENTED):
-  import fuzz_targets
+  from helpers import fuzz_targets
 
 
 def main():

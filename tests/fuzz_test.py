@@ -4,9 +4,9 @@ import json
 import pickle
 import resource
 
-import fuzz_targets
 import pytest
 import yaml
+from helpers import fuzz_targets
 
 from official_ext.errors import UserError
 from official_ext.files import safe_yaml

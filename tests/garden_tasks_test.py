@@ -4,13 +4,13 @@ import copy
 import json
 import types
 
-import commands
-import garden_records
 import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
-from experiment_test import Flags
+from helpers import commands, garden_records
+from helpers.flags import Flags
+from helpers.small_garden import SMALL
 from official.core import exp_factory, task_factory
 from official.modeling.optimization import optimizer_factory
 from official.vision.configs import backbones as garden_backbones
@@ -35,23 +35,6 @@ RUN = (
   f'channels = {CHANNELS}',
   "precision = 'float32'",
 )
-SMALL = {
-  'resnet9_garden_classification': ('random_crop = False',),
-  'resnet9_segmentation': (
-    'decoder_filters = 16',
-    'dilation_rates = [1, 2]',
-    'fpn_max_level = 4',
-  ),
-  'resnet9_retinanet': ('filters = 16', 'num_convs = 1', 'max_level = 4'),
-  'resnet9_maskrcnn': (
-    'filters = 16',
-    'max_level = 4',
-    'fc_dims = 32',
-    'proposals = 16',
-    'sampled_rois = 8',
-    'sampled_masks = 8',
-  ),
-}
 
 
 @pytest.fixture(scope='module')

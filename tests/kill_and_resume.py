@@ -20,7 +20,7 @@ import tempfile
 import time
 
 import conftest  # noqa: F401  It quiets TensorFlow.
-import interrupt_test
+from helpers import runs
 
 _KILLS = 3
 
@@ -55,7 +55,7 @@ def main(arguments):
       kills += not ended
       print(f'\n{"Too late to kill" if ended else "Killed"}.', flush=True)
     train(arguments, killed)
-    interrupt_test.assert_same_run(straight, killed)
+    runs.assert_same_run(straight, killed)
     print(f'The same bits after {kills} kills.')
 
 

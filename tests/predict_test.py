@@ -5,9 +5,9 @@ import os
 import pathlib
 import types
 
-import commands
 import numpy as np
 import pytest
+from helpers import commands
 from PIL import Image
 
 from official_ext import predict as command

@@ -6,12 +6,11 @@ import re
 import shlex
 import shutil
 
-import commands
 import numpy as np
 import pytest
-import tiny
 from absl import flags
-from commands import ROOT
+from helpers import commands, tiny
+from helpers.commands import ROOT
 from PIL import Image
 
 from official_ext.machine import devices

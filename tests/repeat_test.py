@@ -10,11 +10,9 @@ import sys
 import time
 import types
 
-import commands
-import example_records
 import gin
 import pytest
-import tiny
+from helpers import commands, example_records, tiny
 
 from official_ext import repeat
 from official_ext.configuration import gin_config

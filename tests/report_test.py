@@ -12,10 +12,9 @@ import subprocess
 import sys
 import types
 
-import commands
 import numpy as np
 import pytest
-import tiny
+from helpers import commands, tiny
 from official.core import task_factory
 from PIL import Image
 

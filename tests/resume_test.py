@@ -5,7 +5,7 @@ import types
 
 import pytest
 import tensorflow as tf
-import tiny
+from helpers import tiny
 from official.core import exp_factory
 
 from official_ext.errors import UserError

@@ -18,7 +18,7 @@ import time
 
 import conftest  # noqa: F401  It quiets TensorFlow.
 import psutil
-import tiny
+from helpers import tiny
 
 _SETTLED = 20
 _MAX_GROWTH = 1.05

@@ -4,9 +4,9 @@ import json
 import re
 import types
 
-import example_records
 import pytest
-from commands import ROOT
+from helpers import example_records
+from helpers.commands import ROOT
 from matplotlib import figure
 
 from official_ext import tables

@@ -5,7 +5,7 @@ import functools
 import pytest
 import tensorflow as tf
 import tf_keras
-import tiny
+from helpers import tiny
 from official.core import task_factory
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
-import tiny
+from helpers import tiny
 from official.core import exp_factory, task_factory
 
 from official_ext import registry_imports  # noqa: F401

@@ -7,12 +7,12 @@ import re
 import subprocess
 import sys
 
-import commands
 import gin
 import pytest
 import tensorflow as tf
 import yaml
-from commands import ROOT
+from helpers import commands
+from helpers.commands import ROOT
 
 from official_ext.configuration import gin_config
 

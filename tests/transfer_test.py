@@ -3,15 +3,13 @@
 import json
 import pathlib
 
-import commands
-import garden_records
 import numpy as np
 import pytest
 import tensorflow as tf
-import tiny
 import yaml
-from experiment_test import Flags
-from garden_tasks_test import SMALL
+from helpers import commands, garden_records, tiny
+from helpers.flags import Flags
+from helpers.small_garden import SMALL
 from official.core import task_factory
 from PIL import Image
 

@@ -20,10 +20,10 @@ import gin
 from official.core import config_definitions as cfg
 
 from official_ext.checkpoints import checkpoints
+from official_ext.errors import UserError
+from official_ext.files import safe_yaml
 from official_ext.machine import description as machine
 from official_ext.runs import recorded_config
-from official_ext.files import safe_yaml
-from official_ext.errors import UserError
 
 _LOCK_FILE = '.lock'
 CLASS_NAMES = 'class_names.txt'

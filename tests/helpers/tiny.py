@@ -1,6 +1,6 @@
 """A run of seconds that several tests start: few images, a narrow network."""
 
-from experiment_test import Flags
+from helpers.flags import Flags
 
 from official_ext.configuration import experiment, gin_config
 from official_ext.training import train_lib

@@ -1,0 +1,17 @@
+"""Flags of the command line, for tests that have none."""
+
+import dataclasses
+
+
+@dataclasses.dataclass
+class Flags:
+  """Garden's flags, as far as the parser reads them."""
+
+  experiment: str = 'resnet9_cifar10'
+  config_file: list[str] = dataclasses.field(default_factory=list)
+  params_override: str = ''
+  tpu: str = ''
+  tf_data_service: str = ''
+
+  def __contains__(self, name):
+    return hasattr(self, name)
