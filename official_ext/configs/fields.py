@@ -84,10 +84,15 @@ def optional(rule: Rule) -> Rule:
   )
 
 
-def all_of(rule: Rule) -> Rule:
-  """Returns the rule that all numbers of a list obey another."""
+def all_of(rule: Rule, what: str = 'numbers') -> Rule:
+  """Returns the rule that all values of a list obey another.
+
+  Args:
+    rule: Of a value.
+    what: What to call them, before what they must be.
+  """
   return Rule(
-    lambda values: all(map(rule.accepts, values)), f'numbers {rule.requirement}'
+    lambda values: all(map(rule.accepts, values)), f'{what} {rule.requirement}'
   )
 
 
@@ -101,6 +106,9 @@ THREE_ABOVE_0 = Rule(
   lambda v: len(v) == 3 and all_of(ABOVE_0).accepts(v),
   'three numbers more than 0',
 )
+
+PRECISIONS = ('float32', 'bfloat16', 'float16')
+PRECISION = one_of('auto', *PRECISIONS)
 
 # Rules and ties of fields that are Garden's own: by the name of the class that
 # declares them, or of one that inherits them, and by the field's name.

@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from official_ext.modeling import initializers
+from official_ext.ops import initializers
 
 layers = tf_keras.layers
 
@@ -47,7 +47,7 @@ class ClassificationModel(tf_keras.Model):
       dropout_rate: Share of the pooled features dropped in training.
       use_bias: Whether the dense layer has a bias.
       logit_scale: Factor on the logits.
-      kernel_initializer: See `official_ext.modeling.initializers`.
+      kernel_initializer: See `official_ext.ops.initializers`.
       kernel_regularizer: Regulariser of the dense kernel.
       **kwargs: Passed to `tf_keras.Model`.
     """

@@ -10,7 +10,7 @@ import numpy as np
 import tf_keras
 
 from official_ext.checkpoints import checkpoints
-from official_ext.configs.image_classification import steps_per_epoch
+from official_ext.configs.common import steps_per_epoch
 from official_ext.errors import UserError
 from official_ext.progress.bar import Progress
 from official_ext.runs import run_dir
@@ -149,7 +149,7 @@ class EpochTable:
     seconds = self._progress.take_seconds('train')
     total = self.rows[-1]['total_train_seconds'] if self.rows else 0
     row = {
-      'epoch': step / steps_per_epoch(self._trainer.config),
+      'epoch': step / steps_per_epoch(self._trainer.config.trainer),
       'step': step,
       **_numbers(self._train_logs, self._train_keys),
       **_numbers(logs, self._test_keys),

@@ -15,8 +15,8 @@ from official.core import config_definitions as cfg
 from official.core import task_factory, train_lib, train_utils
 
 from official_ext.checkpoints import checkpoints, transfer
-from official_ext.configs import image_classification, validation
-from official_ext.dataloaders import in_memory
+from official_ext.configs import validation
+from official_ext.configuration.experiment import Experiment
 from official_ext.errors import Stopped, UserError
 from official_ext.machine import cluster as clusters
 from official_ext.machine import devices
@@ -39,14 +39,14 @@ MODES = (
 )
 
 
-def run(params: cfg.ExperimentConfig, mode: str, model_dir: str) -> None:
+def run(experiment: Experiment, mode: str, model_dir: str) -> None:
   """Trains or evaluates, and prints what a person wants to know.
 
   Of several workers, the chief alone does so. Since all of them take part where
   a checkpoint is written, the others work in temporary folders, and in silence.
 
   Args:
-    params: A config that `experiment.parse` returned.
+    experiment: What `experiment.parse` returned.
     mode: One of Garden's modes.
     model_dir: The run's folder; read and written by the chief alone.
 
@@ -58,6 +58,7 @@ def run(params: cfg.ExperimentConfig, mode: str, model_dir: str) -> None:
   """
   if mode not in MODES:
     raise UserError(f'--mode={mode} does not run here; use {", ".join(MODES)}.')
+  params = experiment.params
   if 'train' in mode:
     validation.check_complete(params)
   validation.check_files(params, mode)
@@ -69,13 +70,13 @@ def run(params: cfg.ExperimentConfig, mode: str, model_dir: str) -> None:
   _say_devices(params, strategy, cluster)
   with clusters.watched(cluster):
     if cluster.is_chief:
-      _run_in(model_dir, params, mode, strategy, cluster)
+      _run_in(model_dir, experiment, mode, strategy, cluster)
       return
     with (
       tempfile.TemporaryDirectory(prefix='official_ext-') as own_dir,
       contextlib.redirect_stdout(io.StringIO()),
     ):
-      _run_in(own_dir, params, mode, strategy, cluster)
+      _run_in(own_dir, experiment, mode, strategy, cluster)
   print(f'{cluster.name(cluster.index)} is done.')
 
 
@@ -91,13 +92,13 @@ def _digest(params: cfg.ExperimentConfig, mode: str) -> str:
 
 def _run_in(
   model_dir: str,
-  params: cfg.ExperimentConfig,
+  experiment: Experiment,
   mode: str,
   strategy: tf.distribute.Strategy,
   cluster: Cluster,
 ) -> None:
   """Does what `run` does, as one of the workers, in a folder of its own."""
-  trains = 'train' in mode
+  trains, params = 'train' in mode, experiment.params
   _check_not_best(params, mode, model_dir)
   progress = Progress(params, quiet=not cluster.is_chief)
   stop = StopRequest(clusters.asker(strategy, cluster))
@@ -110,12 +111,13 @@ def _run_in(
       if checkpoints.are_in(model_dir) or not trains:
         run_dir.check_same_network(params, model_dir)
       trainer = _build_trainer(
-        params, mode, model_dir, strategy, progress, stop
+        experiment, mode, model_dir, strategy, progress, stop
       )
-      if trains:
-        validation.check_patterns_find(
-          params.trainer.optimizer_config.optimizer,
+      optimizer = params.trainer.optimizer_config.optimizer
+      if trains and hasattr(optimizer.get(), 'check_variables'):
+        optimizer.get().check_variables(
           [sgd.plain_name(v) for v in trainer.model.trainable_variables],
+          f'trainer.optimizer_config.optimizer.{optimizer.type}.',
         )
       step = checkpoints.restore(trainer.checkpoint, model_dir, repair=trains)
       if trains and step:
@@ -132,9 +134,9 @@ def _run_in(
           _warn(params.runtime)
         if step < params.trainer.train_steps:
           with checkpoints.writing(model_dir):
-            run_dir.describe_run(params, model_dir, _class_names(params))
+            run_dir.describe_run(params, model_dir, _class_names(experiment))
         stack.enter_context(stop.on_signals())
-    _say_data(params)
+    _say_data(experiment)
     _say_where(step, params, model_dir, trains)
     table = epoch_table.EpochTable(
       model_dir if trains else None,
@@ -289,19 +291,22 @@ def _warn(runtime: cfg.RuntimeConfig) -> None:
 
 
 def _build_trainer(
-  params: cfg.ExperimentConfig,
+  experiment: Experiment,
   mode: str,
   model_dir: str,
   strategy: tf.distribute.Strategy,
   progress: Progress,
   stop: StopRequest,
 ) -> Trainer:
-  trains = 'train' in mode
+  trains, params = 'train' in mode, experiment.params
   exporter = checkpoints.best_exporter(params, model_dir) if trains else None
+  task = task_factory.get_task(params.task, logging_dir=model_dir)
+  if experiment.data:
+    task.data = experiment.data
   with strategy.scope():
     trainer = train_utils.create_trainer(
       params,
-      task_factory.get_task(params.task, logging_dir=model_dir),
+      task,
       train=trains,
       evaluate='eval' in mode,
       checkpoint_exporter=exporter,
@@ -337,16 +342,13 @@ def _execute(runner: train_lib.OrbitExperimentRunner, mode: str) -> None:
         controller.evaluate(config.validation_steps)
 
 
-def _say_data(params: cfg.ExperimentConfig) -> None:
+def _say_data(experiment: Experiment) -> None:
   """Says how many images there are, and how many of them are used."""
-  if not isinstance(params.task, image_classification.ImageClassificationTask):
+  if not experiment.data:
     return
-  batch_size = params.task.train_data.global_batch_size
-  train, test = (
-    in_memory.describe(data)
-    for data in (params.task.train_data, params.task.validation_data)
-  )
-  steps = image_classification.steps_per_epoch(params)
+  batch_size = experiment.params.task.train_data.global_batch_size
+  train, test = experiment.data.train.info, experiment.data.test.info
+  steps = experiment.params.trainer.steps_per_epoch
   height, width, channels = train.image_shape
   print(
     f'{train.name}: {train.num_examples:,} training images ({steps} steps of '
@@ -355,11 +357,9 @@ def _say_data(params: cfg.ExperimentConfig) -> None:
   )
 
 
-def _class_names(params: cfg.ExperimentConfig) -> list[str]:
+def _class_names(experiment: Experiment) -> list[str]:
   """Returns the names of the classes; none where the data are Garden's."""
-  if not isinstance(params.task, image_classification.ImageClassificationTask):
-    return []
-  return in_memory.describe(params.task.train_data).class_names
+  return experiment.data.train.info.class_names if experiment.data else []
 
 
 def _say_where(

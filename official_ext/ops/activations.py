@@ -2,6 +2,22 @@
 
 import tensorflow as tf
 import tf_keras
+from official.modeling import tf_utils
+
+# Those that a maximum commutes with.
+NON_DECREASING = frozenset(
+  {
+    'celu',
+    'elu',
+    'leaky_relu',
+    'linear',
+    'relu',
+    'relu6',
+    'selu',
+    'sigmoid',
+    'tanh',
+  }
+)
 
 # Of the ten-epoch recipe: `new_dawn.py` of
 # https://github.com/davidcpage/cifar10-fast.
@@ -51,3 +67,12 @@ def _backward(y: tf.Tensor, dy: tf.Tensor) -> tf.Tensor:
 
 # Under its plain name, so that configs and Garden's backbones find it.
 tf_keras.utils.get_custom_objects()['celu'] = celu
+
+
+def is_known(name: str) -> bool:
+  """Whether Garden's layers find an activation of that name."""
+  try:
+    tf_utils.get_activation(name, use_keras_layer=True)
+  except ValueError:
+    return False
+  return True
