@@ -20,11 +20,11 @@ def parse(shapes_dir):
     gin_config.parse(
       [],
       [
-        "resnet9_cifar10.dataset = 'procedural_shapes'",
-        f"resnet9_cifar10.data_dir = '{shapes_dir}'",
-        "resnet9_cifar10.train_split = 'train[:100]'",
-        "resnet9_cifar10.test_split = 'test[:50]'",
-        'resnet9_cifar10.batch_size = 30',
+        "data.dataset = 'procedural_shapes'",
+        f"data.data_dir = '{shapes_dir}'",
+        "data.train_split = 'train[:100]'",
+        "data.test_split = 'test[:50]'",
+        'data.batch_size = 30',
         *bindings,
       ],
     )
@@ -34,7 +34,7 @@ def parse(shapes_dir):
 
 
 def test_the_experiment_alone_is_the_24_epoch_recipe():
-  params = exp_factory.get_exp_config('resnet9_cifar10')
+  params = exp_factory.get_exp_config('small_images')
   assert params.trainer.train_steps == 2328
   assert params.trainer.validation_interval == 97
   assert params.trainer.summary_interval % params.trainer.steps_per_loop == 0
@@ -45,7 +45,7 @@ def test_the_experiment_alone_is_the_24_epoch_recipe():
 
 
 def test_classes_size_and_steps_come_from_the_data(parse):
-  params = parse('resnet9_cifar10.epochs = 7')
+  params = parse('run.epochs = 7')
   assert params.task.model.num_classes == 10
   assert params.task.model.input_size == [32, 32, 3]
   assert params.trainer.train_steps == 7 * (100 // 30)
@@ -61,8 +61,8 @@ def test_overrides_win_over_gin_in_order(parse, tmp_path):
     'trainer: {train_steps: 4}\n'
   )
   params = parse(
-    'resnet9_cifar10.logit_scale = 0.25',
-    "resnet9_cifar10.activation = 'swish'",
+    'head.logit_scale = 0.25',
+    "norm_activation.activation = 'swish'",
     config_file=[str(file)],
     params_override='task.model.logit_scale=1e0,task.losses.l2_weight_decay=1e-4',
   )
@@ -110,13 +110,13 @@ def of_sgd(lr_groups):
 def test_a_misspelt_key_where_garden_takes_any(parse, override, message):
   """In place of None, and in a list."""
   with pytest.raises(UserError, match=message):
-    parse('resnet9_cifar10.cutout_size = 0', params_override=override)
+    parse('cutout.size = 0', params_override=override)
 
 
 def test_a_list_of_configs_is_replaced(parse):
   group = "[{'pattern': 'beta$', 'weight_decay_multiplier': 0.5}]"
   params = parse(
-    f'resnet9_cifar10.lr_groups = {group}',
+    f'sgd_coupled_decay.lr_groups = {group}',
     params_override=of_sgd([{'pattern': 'kernel', 'lr_multiplier': 2.0}]),
   )
   sgd = params.trainer.optimizer_config.optimizer.sgd_coupled_decay
@@ -178,7 +178,7 @@ def test_an_override_that_cannot_work_is_named(parse, override, message):
 
 def test_gin_of_another_experiment_is_named():
   gin_config.parse(['gin/resnet9_maskrcnn.gin'], [])
-  message = "arguments of resnet9_maskrcnn, but --experiment='resnet9_cifar10'"
+  message = "arguments of resnet9_maskrcnn, but --experiment='small_images'"
   with pytest.raises(UserError, match=message):
     experiment.parse(Flags())
 
@@ -237,7 +237,10 @@ def test_gardens_average_is_not_put_into_float16(
   parse, gpu, capability, ours, gardens
 ):
   gpu(capability)
-  params = parse('resnet9_cifar10.average_decay = 0.9')
+  params = parse(
+    'small_images.average = @moving_average()',
+    'moving_average.average_decay = 0.9',
+  )
   assert params.runtime.mixed_precision_dtype == ours
   gin_config.parse([], [])
   params = experiment.parse(Flags(experiment='resnet_rs_imagenet'))
@@ -273,7 +276,7 @@ def test_precision_is_what_the_cpu_multiplies(
     cpuinfo.write_text(f'processor\t: 0\nflags\t\t: {flags}\n')
   monkeypatch.setattr(devices, '_CPUINFO', cpuinfo)
   assert parse().runtime.mixed_precision_dtype == precision
-  asked = parse("resnet9_cifar10.precision = 'float32'")
+  asked = parse("run.precision = 'float32'")
   assert asked.runtime.mixed_precision_dtype == 'float32'
 
 
@@ -288,15 +291,15 @@ def test_precision_is_what_the_cpu_multiplies(
     ('epochs = 0', r'trainer.epochs=0 must be more than 0 .*\.epochs\)'),
     (
       'epochs = None',
-      r'resnet9_cifar10.epochs=None is None, but must be float',
+      r'run.epochs=None is None, but must be float',
     ),
-    ('channels = 4', r'resnet9_cifar10.channels=4 is int, .*Sequence\[int\]'),
-    ('mean_rgb = 5', r'resnet9_cifar10.mean_rgb=5 is int'),
-    ('dataset = 5', r'resnet9_cifar10.dataset=5 is int, but must be str'),
+    ('channels = 4', r'resnet9.channels=4 is int, .*Sequence\[int\]'),
+    ('mean_rgb = 5', r'data.mean_rgb=5 is int'),
+    ('dataset = 5', r'data.dataset=5 is int, but must be str'),
     ('seed = -1', r'runtime.seed=-1 must be at least 0 and less than 2\*\*32'),
     ("exclude_from_weight_decay = ['(']", r"'\(' is no regular expression"),
-    ('epochs = 4', r'0 < resnet9_cifar10.peak_epoch < resnet9_cifar10.epochs'),
-    ("epochs = '24'", r"resnet9_cifar10.epochs='24' is str, .* float"),
+    ('epochs = 4', r'0 < triangular.peak_epoch < run.epochs'),
+    ("epochs = '24'", r"run.epochs='24' is str, .* float"),
     ('peak_learning_rate = -0.1', r'must be numbers at least 0'),
     ('momentum = 1', r'momentum=1 must be at least 0 and less than 1'),
     ('weight_decay = -1e-4', r'weight_decay=-0.0001 must be at least 0'),
@@ -325,7 +328,7 @@ def test_precision_is_what_the_cpu_multiplies(
       "data_dir = '/proc/nowhere'",
       r"data_dir='/proc/nowhere'|in /proc/nowhere",
     ),
-    ('batchsize = 3', r'Did you mean resnet9_cifar10.batch_size\?'),
+    ('batchsize = 3', r'Did you mean data.batch_size\?'),
     ("lr_groups = ['beta$']", r"lr_groups=\['beta\$'\] is list, .*Mapping"),
     ('zzz = 3', r'It has dataset, data_dir'),
     ('epochs = @nothing', r'@nothing'),
@@ -428,10 +431,10 @@ def test_a_bad_flag_is_named_in_one_line(parse, flags, message):
 
 
 def test_a_binding_without_a_dot_is_not_lost(parse):
-  with pytest.raises(UserError, match=r"'epochs=3' .* resnet9_cifar10.epochs"):
+  with pytest.raises(UserError, match=r"'epochs=3' .* run.epochs"):
     gin_config.parse([], ['epochs=3'])
-  gin_config.parse([], ['length=3', 'resnet9_cifar10.epochs=%length'])
-  assert exp_factory.get_exp_config('resnet9_cifar10').trainer.epochs == 3
+  gin_config.parse([], ['length=3', 'run.epochs=%length'])
+  assert exp_factory.get_exp_config('small_images').trainer.epochs == 3
 
 
 def test_yaml_cannot_make_objects(parse, tmp_path):
@@ -451,8 +454,8 @@ def test_a_missing_gin_file_names_those_there_are():
 def test_gin_files_are_found_from_anywhere(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   (tmp_path / 'mine.gin').write_text(
-    "include 'gin/resnet9_v100.gin'\nresnet9_cifar10.epochs = 30\n"
+    "include 'gin/resnet9_v100.gin'\nrun.epochs = 30\n"
   )
   gin_config.parse(['mine.gin'], [])
-  params = exp_factory.get_exp_config('resnet9_cifar10')
+  params = exp_factory.get_exp_config('small_images')
   assert params.trainer.epochs == 30

@@ -94,7 +94,7 @@ def test_mistakes_are_the_most_confident_wrong_ones(gathered, trained):
 
 @pytest.mark.parametrize('on_device', [False, True])
 def test_the_sheet_shows_the_first_training_batch(shapes_dir, on_device):
-  flag = f'resnet9_cifar10.preprocess_on_device = {on_device}'
+  flag = f'data.preprocess_on_device = {on_device}'
   params = tiny.config(shapes_dir, [flag])
   task = task_factory.get_task(params.task)
   trained = trained_model.TrainedModel(
@@ -208,7 +208,7 @@ def test_the_page_carries_all_its_pictures(written, gathered):
   assert '://' not in text
   for name in gathered['versions']:
     assert name in text
-  assert 'resnet9_cifar10.peak_epoch = 1' in text
+  assert 'triangular.peak_epoch = 1' in text
 
 
 @pytest.mark.parametrize(

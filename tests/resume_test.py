@@ -84,7 +84,7 @@ def test_an_evaluation_after_training_has_no_row_of_its_own(
     assert [row['step'] for row in rows] == [9]
     assert rows[0]['train_loss'] > 0
     assert rows[0]['total_train_seconds'] == rows[0]['train_seconds']
-  longer = ['resnet9_cifar10.epochs = 4']
+  longer = ['run.epochs = 4']
   tiny.run(shapes_dir, tmp_path, longer)
   first, last = epoch_table.read(tmp_path / epoch_table.FILE_NAME)
   assert first == rows[0]
@@ -131,7 +131,10 @@ def test_an_optimizer_of_another_shape_is_seen_without_the_config(
   shapes_dir, tmp_path
 ):
   stop = 'trainer.train_steps=1'
-  average = ['resnet9_cifar10.average_decay = 0.9']
+  average = [
+    'small_images.average = @moving_average()',
+    'moving_average.average_decay = 0.9',
+  ]
   tiny.run(shapes_dir, tmp_path, average, stop, 'train')
   (tmp_path / 'params.yaml').unlink()
   message = (
@@ -183,7 +186,7 @@ def test_weights_are_not_put_into_another_network(
 def test_a_run_is_evaluated_as_it_was_trained(
   trained_run, shapes_dir, folder, other
 ):
-  bindings = ['resnet9_cifar10.channels = [4, 8, 16, 16]']
+  bindings = ['resnet9.channels = [4, 8, 16, 16]']
   place = trained_run / folder
   tiny.run(shapes_dir, place, bindings, mode='eval')
   bindings.append(f'resnet9_cifar10.{other}')
@@ -224,7 +227,7 @@ def test_float16_goes_on_from_float16_alone(shapes_dir, tmp_path, monkeypatch):
   run_to(3, shapes_dir, tmp_path)
   monkeypatch.setattr(devices, '_check_precision', lambda *_: None)
   with pytest.raises(UserError, match='was not trained in float16, '):
-    tiny.run(shapes_dir, tmp_path, ["resnet9_cifar10.precision = 'float16'"])
+    tiny.run(shapes_dir, tmp_path, ["run.precision = 'float16'"])
   assert len(run_to(6, shapes_dir, tmp_path)) == 2
 
 
@@ -258,7 +261,7 @@ def test_epochs_are_those_of_the_data(shapes_dir, tmp_path, capsys):
 
 def test_a_record_of_the_best_without_the_metric(shapes_dir, tmp_path, capsys):
   run_to(3, shapes_dir, tmp_path)
-  mirror = ['resnet9_cifar10.mirror_evaluation = True']
+  mirror = ["evaluation.views = ['mirror']"]
   override = 'trainer.best_checkpoint_eval_metric=accuracy_mirror'
   tiny.run(shapes_dir, tmp_path, mirror, override)
   assert 'info.json has no accuracy_mirror; the best' in capsys.readouterr().err

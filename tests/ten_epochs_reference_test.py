@@ -156,7 +156,7 @@ def trained():
     ['gin/resnet9_dawn.gin'],
     [f'resnet9_cifar10.{key} = {value}' for key, value in small.items()],
   )
-  params = exp_factory.get_exp_config('resnet9_cifar10')
+  params = exp_factory.get_exp_config('small_images')
   task = task_factory.get_task(params.task)
   tf_keras.utils.set_random_seed(1)
   model = task.build_model()

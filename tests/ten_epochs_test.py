@@ -46,7 +46,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 def test_the_gin_file_is_the_recipe():
   gin_config.parse(['gin/resnet9_dawn.gin'], [])
-  params = exp_factory.get_exp_config('resnet9_cifar10')
+  params = exp_factory.get_exp_config('small_images')
   optimization = params.trainer.optimizer_config
   assert params.trainer.train_steps == 970
   rate = optimization.learning_rate.piecewise_linear
@@ -85,7 +85,7 @@ def test_the_steps_towards_it_end_with_it():
 def _experiment(file, *settings):
   gin.clear_config()
   gin_config.parse([file], [f'resnet9_cifar10.{line}' for line in settings])
-  params = exp_factory.get_exp_config('resnet9_cifar10')
+  params = exp_factory.get_exp_config('small_images')
   assert params.trainer.train_steps == 970
   return params.as_dict()
 
@@ -162,7 +162,7 @@ def test_whitening_is_exact_under_mixed_precision():
 
 
 def test_the_task_whitens_its_first_training_images(shapes_dir):
-  bindings = ["resnet9_cifar10.first_layer = 'whitening'"]
+  bindings = ["resnet9.first_layer = 'whitening'"]
   params = tiny.config(shapes_dir, bindings)
   task = task_factory.get_task(params.task)
   model = task.build_model()
@@ -187,7 +187,7 @@ def test_whitening_takes_no_more_images_than_the_original(
 ):
   assert task_module._WHITENING_IMAGES == 10_000
   monkeypatch.setattr(task_module, '_WHITENING_IMAGES', 40)
-  bindings = ["resnet9_cifar10.first_layer = 'whitening'"]
+  bindings = ["resnet9.first_layer = 'whitening'"]
   params = tiny.config(shapes_dir, bindings).task
   task = task_factory.get_task(params)
   model = task.build_model()
@@ -408,7 +408,7 @@ def test_groups_have_rates_and_decays_of_their_own():
 
 def test_label_smoothing_is_the_originals():
   """(1 − s) · cross entropy + s · mean over classes of −log p, s = 0.2."""
-  params = exp_factory.get_exp_config('resnet9_cifar10')
+  params = exp_factory.get_exp_config('small_images')
   params.task.losses.label_smoothing, params.task.losses.one_hot = 0.2, True
   task = task_factory.get_task(params.task)
   logits, labels = RNG.normal(0, 3, size=(7, 10)), RNG.integers(0, 10, 7)
@@ -496,19 +496,21 @@ def test_average_config_round_trip():
 
 
 RECIPE = (
-  "resnet9_cifar10.first_layer = 'whitening'",
-  'resnet9_cifar10.pool_before_norm = True',
-  "resnet9_cifar10.activation = 'celu'",
-  'resnet9_cifar10.norm_group_size = 10',
-  'resnet9_cifar10.norm_scale = False',
-  'resnet9_cifar10.label_smoothing = 0.2',
-  "resnet9_cifar10.lr_groups = [{'pattern': 'beta$', 'lr_multiplier': 8.0}]",
-  'resnet9_cifar10.average_decay = 0.9',
-  'resnet9_cifar10.average_interval = 2',
-  'resnet9_cifar10.stratified_augmentation = True',
-  'resnet9_cifar10.mirror_evaluation = True',
-  'resnet9_cifar10.final_learning_rate = 0.1',
-  'resnet9_cifar10.flat_epochs = 1',
+  "resnet9.first_layer = 'whitening'",
+  'resnet9.pool_before_norm = True',
+  "norm_activation.activation = 'celu'",
+  'resnet9.norm_group_size = 10',
+  'resnet9.norm_scale = False',
+  'losses.label_smoothing = 0.2',
+  "sgd_coupled_decay.lr_groups = [{'pattern': 'beta$', 'lr_multiplier': 8.0}]",
+  'small_images.average = @moving_average()',
+  'moving_average.average_decay = 0.9',
+  'moving_average.interval = 2',
+  'crop.stratified = True',
+  'flip.stratified = True',
+  "evaluation.views = ['mirror']",
+  'triangular.final_learning_rate = 0.1',
+  'triangular.flat_epochs = 1',
 )
 
 
@@ -582,7 +584,7 @@ def test_what_is_exported_is_the_average(whole_run):
 
 def test_the_average_is_not_left_behind(whole_run, shapes_dir):
   """Where another run begins with a run's weights, or its best is evaluated."""
-  again = [*RECIPE, f"resnet9_cifar10.init_checkpoint = '{whole_run}'"]
+  again = [*RECIPE, f"small_images.init_checkpoint = '{whole_run}'"]
   with pytest.raises(UserError, match='has the weights beside their moving av'):
     tiny.run(shapes_dir, whole_run.with_name('again'), again)
   best = whole_run / 'best'
@@ -590,7 +592,7 @@ def test_the_average_is_not_left_behind(whole_run, shapes_dir):
   for mode in ('eval', 'train'):
     with pytest.raises(UserError, match=message):
       tiny.run(shapes_dir, best, RECIPE, mode=mode)
-  again[-1] = f"resnet9_cifar10.init_checkpoint = '{best}'"
+  again[-1] = f"small_images.init_checkpoint = '{best}'"
   params = tiny.config(shapes_dir, again)
   task = task_factory.get_task(params.task)
   model = task.build_model()
@@ -688,7 +690,7 @@ class Lookup(tf_keras.Model):
 
 
 def test_mirror_takes_the_mean_of_both_logits(shapes_dir):
-  flag = 'resnet9_cifar10.mirror_evaluation = True'
+  flag = "evaluation.views = ['mirror']"
   params = tiny.config(shapes_dir, [flag])
   task = task_factory.get_task(params.task)
   metrics = task.build_metrics(training=False)

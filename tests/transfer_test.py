@@ -50,7 +50,7 @@ def set_up(params):
 @pytest.fixture(scope='module')
 def classifier(trained_run, shapes_dir):
   """The model whose weights are those of the run."""
-  params = tiny.config(shapes_dir, [f'resnet9_cifar10.channels = {CHANNELS}'])
+  params = tiny.config(shapes_dir, [f'resnet9.channels = {CHANNELS}'])
   model = task_factory.get_task(params.task).build_model()
   path = tf.train.latest_checkpoint(str(trained_run))
   status = tf.train.Checkpoint(model=model).restore(path)
