@@ -2,6 +2,7 @@
 
 from helpers.flags import Flags
 
+from official_ext import registry_imports  # noqa: F401
 from official_ext.configuration import experiment, gin_config
 from official_ext.training import train_lib
 
@@ -18,14 +19,19 @@ BINDINGS = (
 )
 
 
-def config(shapes_dir, bindings=(), override=''):
-  """Returns the config of three epochs of three steps."""
+def experiment_of(shapes_dir, bindings=(), override=''):
+  """Returns three epochs of three steps, with their data."""
   data_dir = f"data.data_dir = '{shapes_dir}'"
   gin_config.parse([], [*BINDINGS, data_dir, *bindings])
   return experiment.parse(Flags(params_override=override))
 
 
+def config(shapes_dir, bindings=(), override=''):
+  """Returns the config of the same."""
+  return experiment_of(shapes_dir, bindings, override).params
+
+
 def run(shapes_dir, model_dir, bindings=(), override='', mode='train_and_eval'):
   """Trains; further gin bindings and an override come last."""
-  params = config(shapes_dir, bindings, override)
-  train_lib.run(params, mode, str(model_dir))
+  asked = experiment_of(shapes_dir, bindings, override)
+  train_lib.run(asked, mode, str(model_dir))
