@@ -19,7 +19,6 @@ from official.core import task_factory
 from PIL import Image
 
 from official_ext import report as command
-from official_ext.dataloaders import in_memory
 from official_ext.errors import UserError
 from official_ext.reporting import content, diagram, figures, page
 from official_ext.serving import trained_model
@@ -54,8 +53,7 @@ def decode(uri):
 
 
 def test_the_counts_are_those_of_the_test_images(gathered, trained):
-  task = trained.params.task
-  data = in_memory.load(task.validation_data, task.model)
+  data = trained.task.data.load(trained.params.task.validation_data)
   labels = data.labels.numpy()
   predicted = np.argmax(trained.logits(data.images), axis=1)
   assert gathered['accuracy'] == np.mean(labels == predicted)
@@ -74,8 +72,7 @@ def test_the_counts_are_those_of_the_test_images(gathered, trained):
 
 
 def test_mistakes_are_the_most_confident_wrong_ones(gathered, trained):
-  task = trained.params.task
-  data = in_memory.load(task.validation_data, task.model)
+  data = trained.task.data.load(trained.params.task.validation_data)
   names = np.array(trained.class_names)
   logits = np.float64(trained.logits(data.images))
   odds = np.exp(logits)

@@ -172,7 +172,11 @@ class ResNet9(tf_keras.Model):
 
   def get_config(self) -> dict[str, Any]:
     """Returns the constructor's arguments, as Garden's but `input_specs`."""
-    return self._options
+    # Keras puts lists into classes of its own, which a config cannot copy.
+    return {
+      key: list(value) if isinstance(value, list) else value
+      for key, value in self._options.items()
+    }
 
   @classmethod
   def from_config(
