@@ -1,10 +1,13 @@
 """Batch norm over groups of a batch."""
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 import tf_keras
 from official.modeling import tf_utils
+
+from official_ext.ops import placement
 
 
 @tf_keras.utils.register_keras_serializable(package='official_ext')
@@ -70,6 +73,40 @@ class GhostBatchNormalization(tf_keras.layers.BatchNormalization):
     channels = inputs.shape[-1]
     scale = self.gamma if self.scale else tf.ones([channels])
     offset = self.beta if self.center else tf.zeros([channels])
+    compute = self._by_slices if placement.on_cpu() else self._at_once
+    return compute(inputs, groups, scale, offset, activation)
+
+  def _at_once(
+    self,
+    inputs: tf.Tensor,
+    groups: int,
+    scale: tf.Tensor,
+    offset: tf.Tensor,
+    activation: Callable[[tf.Tensor], tf.Tensor],
+  ) -> tf.Tensor:
+    """Normalises all groups by one reduction, a sixth of the code for XLA."""
+    x = tf.cast(inputs, tf.float32)
+    x = tf.reshape(x, [groups, self.group_size, *inputs.shape[1:]])
+    mean, variance = tf.nn.moments(x, [1, 2, 3], keepdims=True)
+    count = self.group_size * inputs.shape[1] * inputs.shape[2]
+    self._follow(self.moving_mean, tf.reshape(mean, [groups, -1]))
+    self._follow(
+      self.moving_variance,
+      tf.reshape(variance, [groups, -1]) * (count / max(count - 1, 1)),
+    )
+    factor = tf.math.rsqrt(variance + self.epsilon) * scale
+    x = x * factor + (offset - mean * factor)
+    return activation(tf.cast(tf.reshape(x, inputs.shape), inputs.dtype))
+
+  def _by_slices(
+    self,
+    inputs: tf.Tensor,
+    groups: int,
+    scale: tf.Tensor,
+    offset: tf.Tensor,
+    activation: Callable[[tf.Tensor], tf.Tensor],
+  ) -> tf.Tensor:
+    """Normalises each group by TensorFlow's fused kernel, fast on a CPU."""
     # Along the first dimension a split copies nothing.
     normalized, means, variances = zip(
       *(
@@ -80,13 +117,13 @@ class GhostBatchNormalization(tf_keras.layers.BatchNormalization):
       ),
       strict=True,
     )
-    self._follow(self.moving_mean, means)
-    self._follow(self.moving_variance, variances)
+    self._follow(self.moving_mean, tf.stack(means))
+    self._follow(self.moving_variance, tf.stack(variances))
     return tf.concat([activation(group) for group in normalized], axis=0)
 
-  def _follow(self, moving: tf.Variable, values: tuple[tf.Tensor, ...]) -> None:
-    """Moves a statistic towards the mean of the groups'."""
-    mean = tf.add_n(values) / len(values)
+  def _follow(self, moving: tf.Variable, values: tf.Tensor) -> None:
+    """Moves a statistic to the mean of `[groups, channels]` values."""
+    mean = tf.reduce_mean(values, axis=0)
     moving.assign_sub((1 - self.momentum) * (moving - mean))
 
   def get_config(self) -> dict[str, Any]:
