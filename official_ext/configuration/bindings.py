@@ -17,11 +17,13 @@ class Binding:
     name: The configurable and its argument, such as 'run.epochs'; of a macro,
       its name.
     place: File and line, or the command line.
+    included: Whether it stands in a file that another includes.
   """
 
   scope: str
   name: str
   place: str
+  included: bool = False
 
   @property
   def configurable(self) -> str:
@@ -69,7 +71,8 @@ def _parse(
 ) -> Iterator[Binding]:
   for statement in config_parser.ConfigParser(text, _Anything()):
     if isinstance(statement, config_parser.IncludeStatement):
-      yield from _of_file(statement.filename, find)
+      for binding in _of_file(statement.filename, find):
+        yield dataclasses.replace(binding, included=True)
     elif isinstance(statement, config_parser.BindingStatement):
       argument = f'.{statement.arg_name}' if statement.arg_name else ''
       place = name

@@ -163,7 +163,8 @@ def check_used() -> None:
   }
   for binding in lines or (files[-1] if files else []):
     scope, part = binding.scope, binding.configurable
-    if part in parts.names() and not any(
+    known = part in parts.names() and not binding.included
+    if known and not any(
       name == part and f'{at}/'.startswith(f'{scope}/' if scope else '')
       for at, name in made
     ):

@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from official_ext.modeling.layers import max_pool
 from official_ext.ops import initializers
 
 layers = tf_keras.layers
@@ -114,7 +115,7 @@ def _global_pooling(pooling: str) -> Any:
   its gradient goes to one of them, as the original's does, while a reduction's
   is spread over all.
   """
-  pool = {'max': layers.MaxPooling2D, 'avg': layers.AveragePooling2D}[pooling]
+  pool = {'max': max_pool.MaxPool2D, 'avg': layers.AveragePooling2D}[pooling]
 
   def apply(x: tf.Tensor) -> tf.Tensor:
     return pool(pool_size=x.shape[1:3], name='head_pool')(x)

@@ -28,6 +28,7 @@ from official_ext.errors import UserError
 from official_ext.modeling.layers.ghost_batch_norm import (
   GhostBatchNormalization,
 )
+from official_ext.modeling.layers.max_pool import MaxPool2D
 from official_ext.modeling.layers.small_map_conv import SmallMapConv2D
 from official_ext.modeling.layers.whitened_conv import WhitenedConv2D
 from official_ext.ops import activations, initializers
@@ -145,7 +146,7 @@ class ResNet9(tf_keras.Model):
       )(x)
       steps = norm_layers(f'{name}_bn')
       if pool:
-        steps.insert(pool_at, layers.MaxPooling2D(2, name=f'{name}_pool'))
+        steps.insert(pool_at, MaxPool2D(2, name=f'{name}_pool'))
       for step in steps:
         x = step(x)
       return x
