@@ -215,16 +215,13 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
     hints = typing.get_type_hints(function)
     for key, value in bound.arguments.items():
       name = f'gin: {function.__name__}.{key}'
-      if inspect.isfunction(value):
-        raise UserError(
-          f'{name} is a reference to {value.__name__}; write parentheses '
-          f'behind it to make one, as in @{value.__name__}().'
-        )
-      if not fields.fits(value, hints[key]):
-        raise UserError(
-          f'{name}={value!r} is {fields.type_name(type(value))}, but must be '
-          f'{fields.type_name(hints[key])}.'
-        )
+      for item in value if isinstance(value, list | tuple) else [value]:
+        if inspect.isfunction(item):
+          raise UserError(
+            f'{name} is a reference to {item.__name__}; write parentheses '
+            f'behind it to make one, as in @{item.__name__}().'
+          )
+      fields.check_type(value, hints[key], name)
     return function(*args, **kwargs)
 
   return wrapper

@@ -48,14 +48,25 @@ def check(params: cfg.ExperimentConfig, num_replicas: int) -> None:
     _check_other_task(params.task, network)
 
 
-def _check_classification(params: cfg.ExperimentConfig) -> None:
-  task = params.task
+def check_which_trains(task: ImageClassificationTask) -> None:
+  """Raises where training or validation data are not for what they are.
+
+  Args:
+    task: A config whose fields need not have been checked.
+
+  Raises:
+    UserError: If one is used as the other.
+  """
   for place, data, trains in (
     ('task.train_data', task.train_data, True),
     ('task.validation_data', task.validation_data, False),
   ):
     if data.is_training != trains:
       raise UserError(f'{place}.is_training must be {trains}.')
+
+
+def _check_classification(params: cfg.ExperimentConfig) -> None:
+  task = params.task
   for name in task.evaluation.views:
     views.get(name)
   metrics = [
@@ -237,7 +248,9 @@ def check_fits(
         f'{image_shape[2]} channels of {name} (gin: data.{key}).'
       )
   for number, augmentation in enumerate(data.augmentations):
-    augmentation.get().check_fits(side, f'{place}.augmentations[{number}].')
+    augmentation.get().check_fits(
+      side, f'{place}.augmentations[{number}].{augmentation.type}.'
+    )
 
 
 def _check_init_checkpoint(path: str | None) -> None:

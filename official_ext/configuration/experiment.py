@@ -177,7 +177,7 @@ def parse(flags_obj: Any) -> Experiment:
     # A run's own params.yaml has counts that follow from its epochs and data;
     # with others, they are to follow from those.
     chosen = _changed(params.trainer, made.trainer)
-    chosen -= _counts_of_epochs(from_files.trainer)
+    chosen -= {'steps_per_epoch', *_counts_of_epochs(from_files.trainer)}
     data = _fit_to_data(params, chosen | parser.trainer_keys)
   try:
     params.validate()
@@ -219,6 +219,8 @@ def resolved(asked: cfg.ExperimentConfig) -> cfg.ExperimentConfig:
 
 def _check(params: cfg.ExperimentConfig, made: cfg.ExperimentConfig) -> None:
   """Fills in the devices, and raises where a value cannot work."""
+  if isinstance(params.task, ImageClassificationTask):
+    validation.check_which_trains(params.task)
   fields.check(params, made=made)
   devices.resolve(
     params.runtime, float16=not validation.averages_inside_loss_scale(params)
@@ -343,7 +345,13 @@ def _fit_to_data(
     for key, value in params.trainer.as_dict().items()
     if key in chosen and isinstance(value, int)
   }
-  common.set_steps_per_epoch(params.trainer, train.num_examples // batch_size)
+  steps = train.num_examples // batch_size
+  if numbers.get('steps_per_epoch', steps) != steps:
+    raise UserError(
+      f'trainer.steps_per_epoch={numbers["steps_per_epoch"]} cannot be chosen; '
+      f'{train.num_examples} images in batches of {batch_size} are {steps}.'
+    )
+  common.set_steps_per_epoch(params.trainer, steps)
   params.trainer.override(numbers)
   fields.check(params.trainer, 'trainer.', params.trainer)
   validation.check_trainer(params.trainer)

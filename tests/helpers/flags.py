@@ -1,6 +1,11 @@
-"""Flags of the command line, for tests that have none."""
+"""Flags of the command line, for tests that have none.
+
+As for the command, all that registers itself is there.
+"""
 
 import dataclasses
+
+from official_ext import registry_imports  # noqa: F401
 
 
 @dataclasses.dataclass
