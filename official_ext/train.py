@@ -34,7 +34,7 @@ def main() -> None:
   # TensorFlow is imported here, so that --help and a wrong flag answer at once.
   from official_ext.command_line import streams
   from official_ext.configuration import experiment, gin_config
-  from official_ext.machine import cluster
+  from official_ext.machine import workers
   from official_ext.runs import run_dir
   from official_ext.training import train_lib
 
@@ -44,7 +44,7 @@ def main() -> None:
   params = experiment.parse(FLAGS)
   if not FLAGS.model_dir and 'train' not in FLAGS.mode:
     raise UserError(f'--mode={FLAGS.mode} needs the --model_dir of a run.')
-  is_chief = cluster.configure(params.runtime).is_chief
+  is_chief = workers.configure(params.runtime).is_chief
   with (
     run_dir.chosen(FLAGS.model_dir, gin_files, FLAGS.experiment)
     if is_chief

@@ -14,7 +14,7 @@ from official.core import config_definitions as cfg
 from official.core import train_utils
 
 from official_ext.errors import RunError, UserError
-from official_ext.machine import cluster
+from official_ext.machine import exchange
 
 # Of Garden's `BestCheckpointExporter`.
 _BEST_RECORD = 'info.json'
@@ -71,7 +71,7 @@ def writing(model_dir: str) -> Iterator[None]:
   """
   try:
     yield
-  except cluster.LOST:  # Several workers save together.
+  except exchange.LOST:  # Several workers save together.
     raise
   except (OSError, tf.errors.OpError) as error:
     last = tf.train.latest_checkpoint(model_dir)

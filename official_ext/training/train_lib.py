@@ -18,10 +18,9 @@ from official_ext.checkpoints import checkpoints, transfer
 from official_ext.configs import image_classification, validation
 from official_ext.dataloaders import in_memory
 from official_ext.errors import Stopped, UserError
-from official_ext.machine import cluster as clusters
-from official_ext.machine import devices
-from official_ext.machine.cluster import Cluster
+from official_ext.machine import devices, exchange, workers
 from official_ext.machine.stopping import StopRequest
+from official_ext.machine.workers import Cluster
 from official_ext.modeling.optimization import sgd
 from official_ext.progress import epoch_table
 from official_ext.progress.bar import Progress
@@ -61,13 +60,13 @@ def run(params: cfg.ExperimentConfig, mode: str, model_dir: str) -> None:
   if 'train' in mode:
     validation.check_complete(params)
   validation.check_files(params, mode)
-  cluster = clusters.configure(params.runtime)
+  cluster = workers.configure(params.runtime)
   if mode == 'continuous_eval' and cluster.several:
     raise UserError(f'--mode={mode} runs in one process; leave the others out.')
   settings = _digest(params, mode) if cluster.several else ''
   strategy = devices.set_up(params.runtime, settings)
   _say_devices(params, strategy, cluster)
-  with clusters.watched(cluster):
+  with exchange.watched(cluster):
     if cluster.is_chief:
       _run_in(model_dir, params, mode, strategy, cluster)
       return
@@ -100,7 +99,7 @@ def _run_in(
   trains = 'train' in mode
   _check_not_best(params, mode, model_dir)
   progress = Progress(params, quiet=not cluster.is_chief)
-  stop = StopRequest(clusters.asker(strategy, cluster))
+  stop = StopRequest(exchange.asker(strategy, cluster))
   with contextlib.ExitStack() as stack:
     with run_dir.created(model_dir) if trains else contextlib.nullcontext():
       if trains:
@@ -243,7 +242,7 @@ def _take_from_chief(
 ) -> None:
   """Gives every worker what the chief goes on from; no disk need be shared."""
   own = checkpoints.files_to_share(model_dir) if cluster.is_chief else {}
-  files = clusters.share(strategy, cluster, own)
+  files = exchange.share(strategy, cluster, own)
   if cluster.is_chief:
     return
   for name, content in files.items():
