@@ -36,7 +36,7 @@ def main() -> None:
   from official_ext.configuration import experiment, gin_config
   from official_ext.machine import workers
   from official_ext.runs import run_dir
-  from official_ext.training import train_lib
+  from official_ext.training import session
 
   streams.outlive_readers()
   gin_files = FLAGS.gin_file or []
@@ -50,7 +50,7 @@ def main() -> None:
     if is_chief
     else contextlib.nullcontext(FLAGS.model_dir)
   ) as model_dir:
-    train_lib.run(params, FLAGS.mode, model_dir)
+    session.run(experiment.Experiment(params), FLAGS.mode, model_dir)
 
 
 if __name__ == '__main__':

@@ -15,8 +15,9 @@ from PIL import Image
 
 from official_ext.checkpoints import transfer
 from official_ext.configuration import experiment, gin_config
+from official_ext.configuration.experiment import Experiment
 from official_ext.errors import UserError
-from official_ext.training import train_lib
+from official_ext.training import session
 
 # Those of the fixture `trained_run`.
 CHANNELS = [4, 8, 16, 16]
@@ -247,7 +248,7 @@ def test_the_driver_refuses_and_leaves_no_folder(trained_run, tmp_path):
     f'{BACKBONE}.norm_scale=false',
   )
   with pytest.raises(UserError, match='norm_scale=True, but here it is False'):
-    train_lib.run(params, 'train', str(tmp_path / 'run'))
+    session.run(Experiment(params), 'train', str(tmp_path / 'run'))
   assert not (tmp_path / 'run').exists()
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import dataclasses
 import difflib
 import types
 from typing import Any
@@ -26,6 +27,19 @@ from official_ext.dataloaders import image_source, in_memory, tfds_builder
 from official_ext.errors import UserError
 from official_ext.files import safe_yaml
 from official_ext.machine import devices
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+  """What a session runs.
+
+  Attributes:
+    params: The locked config.
+    data: A handle on the data set; None for tasks that read their own.
+  """
+
+  params: cfg.ExperimentConfig
+  data: Any = None
 
 
 class ExperimentParser(train_utils.ExperimentParser):
