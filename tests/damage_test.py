@@ -15,7 +15,7 @@ from helpers import tiny
 from helpers.commands import ROOT
 from helpers.runs import last_step, rows, wait_for
 
-from official_ext.checkpoints import best
+from official_ext.checkpoints import best, folder
 from official_ext.errors import RunError, UserError
 
 
@@ -245,11 +245,11 @@ def test_a_folder_made_read_only_in_the_middle(shapes_dir, tmp_path):
     preexec_fn=without_root_powers,
   )
   wait_for(lambda: last_step(run) >= 6, process)
-  for folder in (run, run / 'best'):
-    folder.chmod(0o500)
+  for path in (run, run / 'best'):
+    path.chmod(0o500)
   _, errors = process.communicate(timeout=60)
-  for folder in (run, run / 'best'):
-    folder.chmod(0o700)
+  for path in (run, run / 'best'):
+    path.chmod(0o700)
   assert process.returncode == 1
   error = errors.splitlines()[-1]
   assert error.startswith(f'error: --model_dir={run} cannot be written to (')

@@ -15,9 +15,9 @@ from official_ext.machine import exchange
 
 _T = TypeVar('_T')
 
-# What reading raises where a checkpoint is not whole. Its parts carry
-# checksums, which TensorFlow looks at whenever it reads one.
-_DAMAGE = (tf.errors.OpError, OSError, ValueError)
+# What reading raises where a checkpoint is not whole: TensorFlow's operations
+# the first, its reader any. Parts carry checksums, which both look at.
+_DAMAGE = (tf.errors.OpError, OSError, ValueError, LookupError, RuntimeError)
 _STEP = 'global_step/.ATTRIBUTES/VARIABLE_VALUE'
 
 
@@ -123,7 +123,7 @@ def read_all(path: str, names: Iterable[str] | None = None) -> None:
   """Reads of a checkpoint what has these names, or all there is.
 
   Raises:
-    tf.errors.OpError: Or OSError or ValueError, if it is damaged.
+    Exception: Of several types, if it is damaged.
   """
   reader = tf.train.load_checkpoint(path)
   for name in reader.get_variable_to_shape_map() if names is None else names:
