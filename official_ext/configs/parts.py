@@ -63,11 +63,11 @@ class Choice(hyperparams.OneOfConfig):
     Raises:
       UserError: If it is no kind of this one-of.
     """
-    known = cls._get_annotations()  # type: ignore[attr-defined]
+    known = cls._get_annotations()
     for name, kind_class in known.items():
       if type(config) is kind_class:
         made = cls()
-        made.type = name  # type: ignore[attr-defined]
+        made.type = name
         setattr(made, name, config)
         return made
     raise UserError(
@@ -87,7 +87,7 @@ def kind(one_of: type[Choice], name: str) -> _ConfigClass:
   def register(config: type[_Config]) -> type[_Config]:
     own = vars(one_of).get('_kinds')
     if own is None:
-      own = one_of._kinds = {}  # type: ignore[attr-defined]
+      own = one_of._kinds = {}
     _check_new(name, own.get(name), config)
     own[name] = config
     return part(name)(config)

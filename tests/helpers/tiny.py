@@ -1,9 +1,11 @@
 """A run of seconds that several tests start: few images, a narrow network."""
 
+from helpers import ties  # noqa: F401
 from helpers.flags import Flags
 
 from official_ext.configuration import experiment, gin_config
-from official_ext.training import train_lib
+from official_ext.configuration.experiment import Experiment
+from official_ext.training import session
 
 BINDINGS = (
   "resnet9_cifar10.dataset = 'procedural_shapes'",
@@ -28,4 +30,4 @@ def config(shapes_dir, bindings=(), override=''):
 def run(shapes_dir, model_dir, bindings=(), override='', mode='train_and_eval'):
   """Trains; further gin bindings and an override come last."""
   params = config(shapes_dir, bindings, override)
-  train_lib.run(params, mode, str(model_dir))
+  session.run(Experiment(params), mode, str(model_dir))
