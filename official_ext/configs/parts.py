@@ -37,7 +37,9 @@ class Choice(hyperparams.OneOfConfig):
   such a class, and then has its kinds too.
   """
 
-  def __post_init__(self, default_params: Any, restrictions: Any) -> None:
+  def __post_init__(  # type: ignore[override]
+    self, default_params: Any, restrictions: Any
+  ) -> None:
     """Gives each kind its place, as a field of a Garden one-of has it."""
     for name, config in self.kinds().items():
       setattr(self, name, config())
