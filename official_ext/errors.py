@@ -1,5 +1,7 @@
 """The exceptions that end a command with one line instead of a trace."""
 
+import re
+
 
 class UserError(ValueError):
   """A mistake that the user can mend, found before any work starts.
@@ -41,3 +43,15 @@ class Stopped(Exception):  # noqa: N818  It is not an error.
     super().__init__(text)
     self.signal = signal
     self.status = 128 + signal
+
+
+def reason(error: Exception) -> str:
+  """Returns the first line of an error, for a message of one line.
+
+  What TensorFlow adds of operations and long paths is left out.
+  """
+  text = getattr(error, 'strerror', None) or getattr(error, 'message', None)
+  text = re.sub(
+    r'\{\{.*?\}\} ?| ?\[Op:.*|\S*tempstate\d+; ', '', text or str(error)
+  )
+  return text.split('\n')[0].rstrip('. ')

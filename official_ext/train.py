@@ -35,9 +35,9 @@ def main() -> None:
   from official_ext import registry_imports  # noqa: F401
   from official_ext.command_line import streams
   from official_ext.configuration import experiment, gin_config
-  from official_ext.machine import cluster
+  from official_ext.machine import workers
   from official_ext.runs import run_dir
-  from official_ext.training import train_lib
+  from official_ext.training import session
 
   streams.outlive_readers()
   gin_files = FLAGS.gin_file or []
@@ -45,13 +45,13 @@ def main() -> None:
   asked = experiment.parse(FLAGS)
   if not FLAGS.model_dir and 'train' not in FLAGS.mode:
     raise UserError(f'--mode={FLAGS.mode} needs the --model_dir of a run.')
-  is_chief = cluster.configure(asked.params.runtime).is_chief
+  is_chief = workers.configure(asked.params.runtime).is_chief
   with (
     run_dir.chosen(FLAGS.model_dir, gin_files, FLAGS.experiment)
     if is_chief
     else contextlib.nullcontext(FLAGS.model_dir)
   ) as model_dir:
-    train_lib.run(asked, FLAGS.mode, model_dir)
+    session.run(asked, FLAGS.mode, model_dir)
 
 
 if __name__ == '__main__':

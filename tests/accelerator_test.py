@@ -118,9 +118,8 @@ def test_the_pool_has_the_bits_of_tensorflows(dtype, window, size, ties):
   random = np.random.default_rng(0)
   x = random.normal(size=(3, size, size, 5))
   x = tf.cast(np.round(x) if ties else x, dtype)
-  dy = tf.cast(
-    random.normal(size=(3, size // window, size // window, 5)), dtype
-  )
+  side = size // window
+  dy = tf.cast(random.normal(size=(3, side, side, 5)), dtype)
   keras = tf_keras.layers.MaxPooling2D(window, dtype=dtype)
   expected = values_and_gradient(keras, x, dy)
   ours = MaxPool2D(window, dtype=dtype)

@@ -15,7 +15,7 @@ from helpers import tiny
 from helpers.commands import ROOT
 from helpers.runs import last_step, rows, wait_for
 
-from official_ext.checkpoints import checkpoints
+from official_ext.checkpoints import best, folder
 from official_ext.errors import RunError, UserError
 
 
@@ -151,9 +151,7 @@ def test_the_best_checkpoint_without_its_list(shapes_dir, run, capsys):
 
 def test_the_record_of_the_best_follows_its_checkpoint(tmp_path, monkeypatch):
   """A kill between the two does not leave a record without a checkpoint."""
-  exporter = checkpoints.BestCheckpointExporter(
-    str(tmp_path), 'accuracy', 'higher'
-  )
+  exporter = best.BestCheckpointExporter(str(tmp_path), 'accuracy', 'higher')
   checkpoint = tf.train.Checkpoint(x=tf.Variable(1.0))
   seen = []
   write = exporter.export_best_eval_metric
@@ -199,7 +197,7 @@ def assert_ends_in_one_line(error, run, reason):
 def after_the_evaluation(monkeypatch, function):
   """Calls a function where the next thing to be written is a checkpoint."""
   monkeypatch.setattr(
-    checkpoints.BestCheckpointExporter,
+    best.BestCheckpointExporter,
     'maybe_export_checkpoint',
     lambda *_: function(),
   )
@@ -247,16 +245,16 @@ def test_a_folder_made_read_only_in_the_middle(shapes_dir, tmp_path):
     preexec_fn=without_root_powers,
   )
   wait_for(lambda: last_step(run) >= 6, process)
-  for folder in (run, run / 'best'):
-    folder.chmod(0o500)
+  for path in (run, run / 'best'):
+    path.chmod(0o500)
   _, errors = process.communicate(timeout=60)
-  for folder in (run, run / 'best'):
-    folder.chmod(0o700)
+  for path in (run, run / 'best'):
+    path.chmod(0o700)
   assert process.returncode == 1
   error = errors.splitlines()[-1]
   assert error.startswith(f'error: --model_dir={run} cannot be written to (')
   good = re.search('last good checkpoint is (ckpt-[0-9]+)', error)[1]
-  assert checkpoints._is_good(f'{run}/{good}')
+  folder.read_all(f'{run}/{good}')
 
 
 def test_weights_that_are_not_finite_are_not_saved(shapes_dir, run):

@@ -29,11 +29,11 @@ from helpers.runs import (
   wait_for,
 )
 
-from official_ext.checkpoints import checkpoints
+from official_ext.checkpoints import folder
 from official_ext.configs.common import RuntimeConfig
 from official_ext.dataloaders import classification_input
 from official_ext.errors import RunError, Stopped, UserError
-from official_ext.machine import cluster, devices
+from official_ext.machine import devices, exchange, meeting, workers
 from official_ext.progress import epoch_table
 
 SYNC = ['norm_activation.use_sync_bn = True']
@@ -272,7 +272,7 @@ def test_a_run_of_two_workers_stops_breaks_and_goes_on(start, tmp_path):
   other.kill()
   assert chief.end(30) == 1
   chief.says(f'worker 1 ({hosts[1]}) is lost')
-  assert checkpoints._is_good(tf.train.latest_checkpoint(run))
+  folder.read_all(tf.train.latest_checkpoint(run))
 
   # All are started again: the table has each epoch once.
   last = last_step(run) // 3 * 3 + 6
@@ -330,23 +330,23 @@ def test_a_worker_that_does_not_arrive(start, tmp_path, index):
 @pytest.mark.parametrize(('other', 'differing'), [('a', []), ('b', [1])])
 def test_workers_tell_each_other_their_settings(other, differing):
   hosts = tuple(free_hosts())
-  chief, worker = (cluster.Cluster(hosts, index) for index in range(2))
+  chief, worker = (workers.Cluster(hosts, index) for index in range(2))
   end = time.monotonic() + 20
   with futures.ThreadPoolExecutor() as threads:
-    answer = threads.submit(cluster._expect_workers, chief, end, 'a')
-    assert cluster._report_to_chief(worker, end, other) == ([], differing)
+    answer = threads.submit(meeting._expect_workers, chief, end, 'a')
+    assert meeting._report_to_chief(worker, end, other) == ([], differing)
     assert answer.result() == ([], differing)
 
 
 def test_a_worker_whose_port_is_taken():
   hosts = tuple(free_hosts())
-  own = cluster.Cluster(hosts, 1)
+  own = workers.Cluster(hosts, 1)
   host, port = hosts[1].split(':')
   with (
     socket.create_server((host, int(port))),
     pytest.raises(UserError, match=r'worker 1 .* cannot listen at its port'),
   ):
-    cluster._report_to_chief(own, time.monotonic() + 5, '')
+    meeting._report_to_chief(own, time.monotonic() + 5, '')
 
 
 def test_a_lost_worker_beside_a_host_called_chief(monkeypatch):
@@ -354,11 +354,11 @@ def test_a_lost_worker_beside_a_host_called_chief(monkeypatch):
   task = {'type': 'worker', 'index': 0}
   text = json.dumps({'cluster': {'worker': hosts}, 'task': task})
   monkeypatch.setenv('TF_CONFIG', text)
-  monkeypatch.setattr(cluster, '_unreachable', lambda _: [])
+  monkeypatch.setattr(exchange, '_unreachable', lambda _: [])
   lost = r'^worker 1 \(other:2222\) is lost, so this one ends too'
   with (
     pytest.raises(RunError, match=lost),
-    cluster.watched(cluster.Cluster(tuple(hosts), 0)),
+    exchange.watched(workers.Cluster(tuple(hosts), 0)),
   ):
     raise tf.errors.UnavailableError(
       None, None, '/job:worker/replica:0/task:1 is silent'
@@ -390,17 +390,17 @@ CLUSTER = {'worker': ['a:1', 'b:2']}
 def test_a_wrong_tf_config(monkeypatch, text, error):
   monkeypatch.setenv('TF_CONFIG', text)
   with pytest.raises(UserError, match=error):
-    cluster.configure(RuntimeConfig())
+    workers.configure(RuntimeConfig())
 
 
 def test_the_chief_comes_first(monkeypatch):
   hosts = {'chief': ['c:1'], 'worker': ['a:1', 'b:2']}
   task = {'type': 'worker', 'index': 1}
   monkeypatch.setenv('TF_CONFIG', json.dumps({'cluster': hosts, 'task': task}))
-  found = cluster.configure(RuntimeConfig())
-  assert found == cluster.Cluster(('c:1', 'a:1', 'b:2'), 2)
+  found = workers.configure(RuntimeConfig())
+  assert found == workers.Cluster(('c:1', 'a:1', 'b:2'), 2)
   with pytest.raises(UserError, match="'x:1' is not what TF_CONFIG says"):
-    cluster.configure(RuntimeConfig(worker_hosts='x:1'))
+    workers.configure(RuntimeConfig(worker_hosts='x:1'))
 
 
 @pytest.mark.parametrize(

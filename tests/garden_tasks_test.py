@@ -18,10 +18,11 @@ from official.vision.ops import preprocess_ops
 
 from official_ext.configs import validation
 from official_ext.configuration import experiment, gin_config
+from official_ext.configuration.experiment import Experiment
 from official_ext.errors import UserError
 from official_ext.experiments import recipes
 from official_ext.tasks.input_normalization import renormalize
-from official_ext.training import train_lib
+from official_ext.training import session
 
 CHANNELS = [8, 16, 16, 32]
 RUN = (
@@ -89,7 +90,7 @@ def assert_trains(name, records, tmp_path):
   # To trace detectors takes far longer than two steps without.
   eager = 'trainer.train_tf_function=false,trainer.eval_tf_function=false'
   params = config(name, records, override=eager)
-  train_lib.run(params, 'train_and_eval', str(tmp_path))
+  session.run(Experiment(params), 'train_and_eval', str(tmp_path))
   rows = read_rows(tmp_path)
   assert [row['step'] for row in rows] == [1, 2]
   assert all(np.isfinite(row['train_loss']) for row in rows)
@@ -166,7 +167,7 @@ def learned(name, records, tmp_path, *bindings):
     *bindings,
   )
   params = config(name, records, lines)
-  train_lib.run(params, 'train_and_eval', str(tmp_path))
+  session.run(Experiment(params), 'train_and_eval', str(tmp_path))
   rows = read_rows(tmp_path)
   assert [row['step'] for row in rows] == [30, 60]
   for row in rows:
@@ -413,7 +414,9 @@ def test_what_is_left_open_is_said_before_a_folder_is_made(
   override, message, tmp_path
 ):
   with pytest.raises(UserError, match=message):
-    train_lib.run(stock(override=override), 'train', str(tmp_path / 'run'))
+    session.run(
+      Experiment(stock(override=override)), 'train', str(tmp_path / 'run')
+    )
   assert not (tmp_path / 'run').exists()
 
 
@@ -534,7 +537,7 @@ def test_the_command_trains_and_goes_on_with_a_stock_experiment(
     bindings=[f'any_experiment.overrides = {overrides}'],
     override='trainer.train_steps=3',
   )
-  train_lib.run(params, 'train_and_eval', str(tmp_path / 'run'))
+  session.run(Experiment(params), 'train_and_eval', str(tmp_path / 'run'))
   assert 'from step 2 of 3' in capsys.readouterr().out
   assert [row['step'] for row in read_rows(tmp_path / 'run')] == [1, 2, 3]
 
@@ -564,7 +567,7 @@ def test_groups_schedule_and_average_are_for_any_task(records, tmp_path, name):
   """Two steps; offsets, whose rate is 0, stay where they were."""
   trainer = {'optimizer_config': OPTIMIZATION, 'train_tf_function': False}
   params = config(name, records, override=json.dumps({'trainer': trainer}))
-  train_lib.run(params, 'train', str(tmp_path))
+  session.run(Experiment(params), 'train', str(tmp_path))
   rows = read_rows(tmp_path)
   assert [row['learning_rate'] for row in rows] == pytest.approx([0.2, 0.4])
   first, second = (

@@ -1,19 +1,28 @@
 """A run that is longer than the one before goes on from its checkpoint."""
 
+import collections
 import json
+import shutil
 import types
 
 import pytest
 import tensorflow as tf
 from helpers import tiny
-from official.core import exp_factory
+from official.core import exp_factory, task_factory
+from tensorflow.python.ops import io_ops
+from tensorflow.python.training import py_checkpoint_reader
 
+from official_ext.checkpoints import compatibility
+from official_ext.configs.fields import Tie
+from official_ext.dataloaders import in_memory
 from official_ext.errors import UserError
 from official_ext.files import safe_yaml
 from official_ext.machine import devices
 from official_ext.progress import epoch_table
-from official_ext.runs import run_dir
 from official_ext.training.trainer import Trainer
+
+# Those of the fixture `trained_run`.
+CHANNELS = ['resnet9.channels = [4, 8, 16, 16]']
 
 
 def run_to(step, shapes_dir, model_dir):
@@ -113,7 +122,7 @@ def test_the_table_of_checkpoints_that_are_gone_is_kept(
     (
       'average_decay = 0.9',
       'average_decay = 0',
-      'with a moving average .* none',
+      'with trainer.optimizer_config.ema, but here there is none',
     ),
   ],
 )
@@ -137,10 +146,7 @@ def test_an_optimizer_of_another_shape_is_seen_without_the_config(
   ]
   tiny.run(shapes_dir, tmp_path, average, stop, 'train')
   (tmp_path / 'params.yaml').unlink()
-  message = (
-    'at step 1, but its optimizer, which is another one than here, at 0;'
-  )
-  with pytest.raises(UserError, match=message):
+  with pytest.raises(UserError, match='of another model or optimizer'):
     tiny.run(shapes_dir, tmp_path)
 
 
@@ -163,7 +169,7 @@ def test_an_optimizer_of_another_shape_is_seen_without_the_config(
     ('logit_scale = 1.0', 'task.model.logit_scale=0.125, but here it is 1.0'),
     (
       'average_decay = 0.9',
-      'without a moving average .* but here there is one',
+      'without trainer.optimizer_config.ema, but here there is one',
     ),
   ],
 )
@@ -173,10 +179,10 @@ def test_weights_are_not_put_into_another_network(
   """Of most of these TensorFlow would say nothing."""
   params = tiny.config(shapes_dir)
   (tmp_path / 'params.yaml').write_text(safe_yaml.dump(params.as_dict()))
-  run_dir.check_same_network(params, str(tmp_path))
+  compatibility.check(params, str(tmp_path), Tie.WEIGHTS)
   other = tiny.config(shapes_dir, [f'resnet9_cifar10.{binding}'])
   with pytest.raises(UserError, match=message):
-    run_dir.check_same_network(other, str(tmp_path))
+    compatibility.check(other, str(tmp_path), Tie.WEIGHTS)
 
 
 @pytest.mark.parametrize(
@@ -186,10 +192,9 @@ def test_weights_are_not_put_into_another_network(
 def test_a_run_is_evaluated_as_it_was_trained(
   trained_run, shapes_dir, folder, other
 ):
-  bindings = ['resnet9.channels = [4, 8, 16, 16]']
   place = trained_run / folder
-  tiny.run(shapes_dir, place, bindings, mode='eval')
-  bindings.append(f'resnet9_cifar10.{other}')
+  tiny.run(shapes_dir, place, CHANNELS, mode='eval')
+  bindings = [*CHANNELS, f'resnet9_cifar10.{other}']
   with pytest.raises(
     UserError, match=f'={place} was trained with task.model.ba'
   ):
@@ -216,10 +221,10 @@ def test_what_garden_keeps_in_a_checkpoint_stays(tmp_path, place, before, now):
   (tmp_path / 'params.yaml').write_text(
     safe_yaml.dump(config(before).as_dict())
   )
-  run_dir.check_same(config(before), str(tmp_path))
+  compatibility.check(config(before), str(tmp_path), Tie.RUN)
   message = f'{place}={before}, but here it is {now}'
   with pytest.raises(UserError, match=message):
-    run_dir.check_same(config(now), str(tmp_path))
+    compatibility.check(config(now), str(tmp_path), Tie.RUN)
 
 
 def test_float16_goes_on_from_float16_alone(shapes_dir, tmp_path, monkeypatch):
@@ -229,6 +234,106 @@ def test_float16_goes_on_from_float16_alone(shapes_dir, tmp_path, monkeypatch):
   with pytest.raises(UserError, match='was not trained in float16, '):
     tiny.run(shapes_dir, tmp_path, ["run.precision = 'float16'"])
   assert len(run_to(6, shapes_dir, tmp_path)) == 2
+
+
+@pytest.mark.parametrize('mode', ['train_and_eval', 'eval'])
+def test_another_data_set_is_refused(trained_run, shapes_dir, tmp_path, mode):
+  """It would mix the table, and give labels other names."""
+  run = shutil.copytree(trained_run, tmp_path / 'run')
+  file = run / 'params.yaml'
+  file.write_text(
+    file.read_text().replace('procedural_shapes', 'cifar10:3.0.2')
+  )
+  message = "tfds_name='cifar10:3.0.2', but here it is 'procedural_shapes'; use"
+  with pytest.raises(UserError, match=message):
+    tiny.run(shapes_dir, run, CHANNELS, mode=mode)
+
+
+@pytest.mark.parametrize('mode', ['train_and_eval', 'eval'])
+def test_other_classes_are_refused(trained_run, shapes_dir, tmp_path, mode):
+  """As of a folder of pictures that was prepared anew under the same name."""
+  run = shutil.copytree(trained_run, tmp_path / 'run')
+  names = (run / 'class_names.txt').read_text().split()
+  names[1:3] = reversed(names[1:3])
+  (run / 'class_names.txt').write_text('\n'.join(names))
+  message = (
+    f"label 1 is '{names[1]}' .class_names.*, but here it is '{names[2]}'"
+  )
+  with pytest.raises(UserError, match=message):
+    tiny.run(shapes_dir, run, CHANNELS, mode=mode)
+
+
+def test_another_model_is_seen_without_the_config(shapes_dir, tmp_path):
+  run_to(3, shapes_dir, tmp_path)
+  (tmp_path / 'params.yaml').unlink()
+  with pytest.raises(UserError, match='holds a checkpoint of another model'):
+    tiny.run(shapes_dir, tmp_path, ['resnet9.channels = [4, 8, 8, 9]'])
+
+
+def test_a_finished_run_takes_neither_data_nor_a_model(
+  trained_run, shapes_dir, monkeypatch, capsys
+):
+  for module, name in ((in_memory, 'load'), (task_factory, 'get_task')):
+    monkeypatch.delattr(module, name)
+  before = {f: f.stat().st_mtime_ns for f in trained_run.rglob('*')}
+  tiny.run(shapes_dir, trained_run, CHANNELS)
+  out = capsys.readouterr().out
+  assert 'is finished, at step 9 of 9' in out
+  lines = out[out.index('epoch ') :].splitlines()
+  assert [line.split()[0] for line in lines[1:4]] == ['1', '2', '3']
+  assert lines[4].startswith('Test accuracy')
+  after = {f: f.stat().st_mtime_ns for f in trained_run.rglob('*')}
+  del before[trained_run / '.lock'], after[trained_run / '.lock']
+  assert after == before
+
+
+@pytest.fixture
+def reads(monkeypatch):
+  """How often each tensor of a checkpoint is read, by its name."""
+  counts = collections.Counter()
+  restore = io_ops.restore_v2
+  reader = py_checkpoint_reader.CheckpointReader
+  get_tensor = reader.get_tensor
+
+  def counted_restore(prefix, tensor_names, *args, **kwargs):
+    counts.update(tf.nest.flatten(tensor_names))
+    return restore(prefix, tensor_names, *args, **kwargs)
+
+  def counted_get_tensor(self, name):
+    counts[name] += 1
+    return get_tensor(self, name)
+
+  monkeypatch.setattr(io_ops, 'restore_v2', counted_restore)
+  monkeypatch.setattr(reader, 'get_tensor', counted_get_tensor)
+  return counts
+
+
+@pytest.mark.parametrize(
+  ('epochs', 'mode', 'average'),
+  [
+    (4, 'train_and_eval', 0.0),
+    (4, 'train_and_eval', 0.9),
+    (3, 'train_and_eval', 0.0),  # It is finished.
+    (3, 'eval', 0.0),
+    (3, 'eval', 0.9),
+  ],
+)
+def test_a_checkpoint_is_read_once(
+  shapes_dir, tmp_path, reads, epochs, mode, average
+):
+  """Its step and its object graph, which are a few bytes, may be oftener."""
+  bindings = [f'moving_average.average_decay = {average}']
+  tiny.run(shapes_dir, tmp_path, bindings)
+  saved = {
+    name
+    for name, _ in tf.train.list_variables(str(tmp_path))
+    if not name.startswith(('global_step', '_CHECKPOINTABLE'))
+  }
+  reads.clear()
+  bindings.append(f'run.epochs = {epochs}')
+  tiny.run(shapes_dir, tmp_path, bindings, mode=mode)
+  found = {name: count for name, count in reads.items() if name in saved}
+  assert found == dict.fromkeys(saved, 1)
 
 
 def test_the_best_checkpoint_is_not_trained_in(shapes_dir, tmp_path):

@@ -207,7 +207,9 @@ def test_another_models_checkpoints_are_refused(finished, small_gin):
     *('--gin_file', small_gin, '--model_dir', str(run)),
     *('--gin_params', 'resnet9.channels = [4, 8, 8, 9]'),
   )
-  assert_refused(result, f'{run} holds a checkpoint of another model')
+  assert_refused(
+    result, f'{run} was trained with task.model.backbone.resnet9.ch'
+  )
   assert (run / 'params.yaml').read_text() == before
 
 

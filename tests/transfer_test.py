@@ -15,8 +15,9 @@ from PIL import Image
 
 from official_ext.checkpoints import transfer
 from official_ext.configuration import experiment, gin_config
+from official_ext.configuration.experiment import Experiment
 from official_ext.errors import UserError
-from official_ext.training import train_lib
+from official_ext.training import session
 
 # Those of the fixture `trained_run`.
 CHANNELS = [4, 8, 16, 16]
@@ -139,7 +140,7 @@ def refused(name, checkpoint, bindings=(), override=''):
 def test_a_checkpoint_of_an_override_is_checked_too(trained_run, shapes_dir):
   override = f'task.init_checkpoint={trained_run}'
   task, model = set_up(tiny.config(shapes_dir, override=override))
-  with pytest.raises(UserError, match=r'\[3, 3, 8, 16\], but here it is of \['):
+  with pytest.raises(UserError, match=r'=\[4, 8, 16, 16\], but here it is'):
     transfer.check(task.task_config, model)
 
 
@@ -166,6 +167,7 @@ BACKBONE = 'task.model.backbone.resnet9'
       'task.model.norm_activation.norm_epsilon=0.001',
       'norm_epsilon=1e-05, but here it is 0.001',
     ),
+    (f'{BACKBONE}.channels=[4,8,16,8]', 'channels=[4, 8, 16, 16], but here i'),
     ('task.model.backbone.type=resnet', "type='resnet9', but here it is"),
   ],
 )
@@ -174,9 +176,9 @@ def test_other_options_are_refused(trained_run, override, message):
   assert message in refused(name, trained_run, override=override)
 
 
-def test_other_shapes_are_refused(trained_run):
+def test_other_shapes_are_refused(bare_checkpoint):
   text = refused(
-    'resnet9_segmentation', trained_run, ['channels = [4, 8, 16, 24]']
+    'resnet9_segmentation', bare_checkpoint, ['channels = [4, 8, 16, 24]']
   )
   assert 'layer3_conv/kernel' in text
   assert 'of [3, 3, 16, 16], but here it is of [3, 3, 16, 24]' in text
@@ -247,7 +249,7 @@ def test_the_driver_refuses_and_leaves_no_folder(trained_run, tmp_path):
     f'{BACKBONE}.norm_scale=false',
   )
   with pytest.raises(UserError, match='norm_scale=True, but here it is False'):
-    train_lib.run(params, 'train', str(tmp_path / 'run'))
+    session.run(Experiment(params), 'train', str(tmp_path / 'run'))
   assert not (tmp_path / 'run').exists()
 
 

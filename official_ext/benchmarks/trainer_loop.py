@@ -12,7 +12,7 @@ from official.core import config_definitions as cfg
 from official.core import task_factory, train_lib, train_utils
 
 from official_ext.benchmarks import timing
-from official_ext.checkpoints import checkpoints
+from official_ext.checkpoints import best
 from official_ext.machine.stopping import StopRequest
 from official_ext.progress.bar import Progress
 from official_ext.training.controller import Controller
@@ -63,7 +63,7 @@ class TrainerLoop:
         task_factory.get_task(params.task),
         train=True,
         evaluate=True,
-        checkpoint_exporter=checkpoints.best_exporter(params, model_dir),
+        checkpoint_exporter=best.exporter(params.trainer, model_dir),
         trainer_cls=functools.partial(
           TimedTrainer, observer=Progress(params), stop=StopRequest()
         ),

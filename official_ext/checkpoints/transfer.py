@@ -11,7 +11,9 @@ from official.core import config_definitions as cfg
 from official.vision.ops import preprocess_ops
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
-from official_ext.configs import validation
+from official_ext.checkpoints import average, compatibility
+from official_ext.configs import comparison, validation
+from official_ext.configs.fields import Tie
 from official_ext.errors import UserError
 from official_ext.runs import recorded_config
 from official_ext.runs.recorded_config import MISSING, look_up
@@ -46,7 +48,6 @@ def check(task: cfg.TaskConfig, model: tf_keras.Model) -> None:
   # `best` lies in a run's folder.
   trained = look_up(of_run or recorded_config.read(folder.parent), 'task')
   trained = trained if isinstance(trained, Mapping) else {}
-  _check_backbone_type(place, trained, task)
   _check_settings(place, trained, task)
   _check_normalization(place, trained, task)
   _check_weights(place, file, model)
@@ -60,7 +61,8 @@ def _check_average(
   A run keeps its moving average beside the weights, but in its best checkpoint,
   which is written while the average is evaluated, the average is the weights.
   """
-  if look_up(of_run, 'trainer.optimizer_config.ema') in (MISSING, None):
+  average_of_run = look_up(of_run, average.PLACE)
+  if average_of_run is MISSING or not average.is_beside(folder, average_of_run):
     return
   subdir = look_up(of_run, 'trainer.best_checkpoint_export_subdir')
   mend = (
@@ -75,29 +77,20 @@ def _check_average(
   )
 
 
-def _check_backbone_type(
-  place: str, trained: Mapping[str, Any], task: cfg.TaskConfig
-) -> None:
-  theirs = look_up(trained, 'model.backbone.type')
-  ours = task.model.backbone.type
-  if theirs not in (MISSING, ours):
-    raise UserError(
-      f"{place} was trained with task.model.backbone.type='{theirs}', but here "
-      f"it is '{ours}'; use the same."
-    )
-
-
 def _check_settings(
   place: str, trained: Mapping[str, Any], task: cfg.TaskConfig
 ) -> None:
-  model = task.model.as_dict()
-  for key in recorded_config.NETWORK:
-    theirs, ours = look_up(trained, f'model.{key}'), look_up(model, key)
-    if MISSING not in (theirs, ours) and theirs != ours:
-      raise UserError(
-        f'{place} was trained with task.model.{key}={theirs!r}, but here it is '
-        f'{ours!r}; use the same.'
-      )
+  """Raises where the backbone's weights would compute something else."""
+  for part in ('backbone', 'norm_activation'):
+    ours = getattr(task.model, part, None)
+    theirs = look_up(trained, f'model.{part}')
+    if ours is None or not isinstance(theirs, Mapping):
+      continue
+    for difference in comparison.differences(
+      theirs, ours, Tie.WEIGHTS, f'task.model.{part}.'
+    ):
+      told = compatibility.told(difference)
+      raise UserError(f'{place} was {told}; use the same.')
 
 
 def _check_normalization(

@@ -37,7 +37,9 @@ class Choice(hyperparams.OneOfConfig):
   such a class, and then has its kinds too.
   """
 
-  def __post_init__(self, default_params: Any, restrictions: Any) -> None:
+  def __post_init__(  # type: ignore[override]
+    self, default_params: Any, restrictions: Any
+  ) -> None:
     """Gives each kind its place, as a field of a Garden one-of has it."""
     for name, config in self.kinds().items():
       setattr(self, name, config())
@@ -63,11 +65,11 @@ class Choice(hyperparams.OneOfConfig):
     Raises:
       UserError: If it is no kind of this one-of.
     """
-    known = cls._get_annotations()  # type: ignore[attr-defined]
+    known = cls._get_annotations()
     for name, kind_class in known.items():
       if type(config) is kind_class:
         made = cls()
-        made.type = name  # type: ignore[attr-defined]
+        made.type = name
         setattr(made, name, config)
         return made
     raise UserError(
@@ -87,7 +89,7 @@ def kind(one_of: type[Choice], name: str) -> _ConfigClass:
   def register(config: type[_Config]) -> type[_Config]:
     own = vars(one_of).get('_kinds')
     if own is None:
-      own = one_of._kinds = {}  # type: ignore[attr-defined]
+      own = one_of._kinds = {}
     _check_new(name, own.get(name), config)
     own[name] = config
     return part(name)(config)

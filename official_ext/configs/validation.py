@@ -268,7 +268,7 @@ def _check_schedule(params: cfg.ExperimentConfig) -> None:
   place = 'trainer.optimizer_config.learning_rate'
   schedule = look_up(params, place)
   kind = getattr(schedule, 'type', None)
-  chosen = schedule.get() if schedule and kind else None
+  chosen: Any = schedule.get() if kind else None
   if not hasattr(chosen, 'steps_per_epoch'):
     return
   warmup = look_up(params, 'trainer.optimizer_config.warmup.type')

@@ -7,11 +7,11 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
+from official_ext import addresses
 from official_ext.configs.image_classification import DataConfig
 from official_ext.dataloaders import preprocessing
 from official_ext.dataloaders.in_memory import ImageData
 from official_ext.errors import UserError
-from official_ext.machine import cluster
 from official_ext.ops import stateless_random
 
 # Stands in a seed where augmentation has the step, which counts from 0.
@@ -227,7 +227,7 @@ def _service(params: DataConfig) -> str:
   """
   address = params.tf_data_service_address or ''
   match = re.fullmatch(r'grpc://([^\s/]+:\d+)', address)
-  if match and cluster.reachable(match[1]):
+  if match and addresses.answers(match[1]):
     return address
   if address or params.enable_tf_data_service:
     raise UserError(

@@ -69,7 +69,8 @@ def for_training(batch: Unprocessed, params: DataConfig) -> tf.Tensor:
   stratified = 0
   for place, augmentation in enumerate(augmentations(params)):
     if augmentation.is_stratified:
-      choices[place] = augmentation.spread(batch.ranks[:, stratified])
+      ranks = tf.gather(batch.ranks, stratified, axis=1)
+      choices[place] = augmentation.spread(ranks)
       stratified += 1
   return apply(images, params, choices)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import gin
 from official.core import config_definitions as cfg
@@ -141,7 +142,7 @@ def small_images(
       parts.make(kind) for kind in (crop.Crop, flip.Flip, cutout.Cutout)
     ]
   is_cifar10 = data.dataset.split(':')[0] == 'cifar10'
-  both = {
+  both: dict[str, Any] = {
     'tfds_name': data.dataset,
     'tfds_data_dir': data.data_dir,
     'mean_rgb': data.mean_rgb,

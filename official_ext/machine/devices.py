@@ -8,10 +8,11 @@ from official.common import distribute_utils
 from official.core import config_definitions as cfg
 from official.modeling import performance
 
+from official_ext import addresses
 from official_ext.configs.common import RuntimeConfig
 from official_ext.errors import UserError
-from official_ext.machine import cluster as clusters
-from official_ext.machine.cluster import Cluster
+from official_ext.machine import meeting, workers
+from official_ext.machine.workers import Cluster
 
 # Those of Garden's that run a trainer in step on all devices.
 STRATEGIES = (
@@ -41,7 +42,7 @@ def resolve(runtime: RuntimeConfig, *, float16: bool = True) -> None:
   Raises:
     UserError: If what the user chose is not there or cannot work.
   """
-  cluster = clusters.configure(runtime)
+  cluster = workers.configure(runtime)
   _check_strategy(runtime, cluster)
   gpus = tf.config.list_physical_devices('GPU')
   if runtime.num_gpus < 0:
@@ -69,8 +70,8 @@ def count_replicas(runtime: RuntimeConfig) -> int:
   Args:
     runtime: What `resolve` has filled in.
   """
-  workers = len(clusters.configure(runtime).hosts) or 1
-  return workers * max(runtime.num_gpus, runtime.num_logical_cpus, 1)
+  count = len(workers.configure(runtime).hosts) or 1
+  return count * max(runtime.num_gpus, runtime.num_logical_cpus, 1)
 
 
 def has_to_set_up_first(runtime: RuntimeConfig) -> bool:
@@ -106,9 +107,9 @@ def set_up(
     # TensorFlow would take all that it sees.
     gpus = tf.config.list_physical_devices('GPU')
     tf.config.set_visible_devices(gpus[: runtime.num_gpus], 'GPU')
-  cluster = clusters.configure(runtime)
+  cluster = workers.configure(runtime)
   timeout = runtime.arrival_timeout_seconds
-  with clusters.joined(cluster, timeout, settings):
+  with meeting.joined(cluster, timeout, settings):
     try:
       return distribute_utils.get_distribution_strategy(
         distribution_strategy=runtime.distribution_strategy,
@@ -188,7 +189,7 @@ def _check_devices(runtime: RuntimeConfig) -> None:
     )
   address = (runtime.tpu or '').removeprefix('grpc://')
   # TensorFlow would wait for ever for one that does not answer.
-  if name == 'tpu' and ':' in address and not clusters.reachable(address):
+  if name == 'tpu' and ':' in address and not addresses.answers(address):
     raise _no_tpu(runtime)
 
 

@@ -11,13 +11,20 @@ from official_ext.errors import UserError
 View = Callable[[tf.Tensor], list[tuple[float, tf.Tensor]]]
 
 _VIEWS: dict[str, View] = {}
+_WORDS: dict[str, str] = {}
 
 
-def register(name: str) -> Callable[[View], View]:
-  """Registers a view, for `evaluation.views` to name."""
+def register(name: str, words: str) -> Callable[[View], View]:
+  """Registers a view.
+
+  Args:
+    name: For `evaluation.views` to name it, and for its column.
+    words: What an accuracy over it is said to be, such as 'with the mirror
+      image'.
+  """
 
   def add(view: View) -> View:
-    _VIEWS[name] = view
+    _VIEWS[name], _WORDS[name] = view, words
     return view
 
   return add
@@ -35,6 +42,11 @@ def get(name: str) -> View:
       f'{", ".join(_VIEWS)} (gin: evaluation.views).'
     )
   return _VIEWS[name]
+
+
+def words(name: str) -> str:
+  """Returns what an accuracy over a view is said to be."""
+  return _WORDS.get(name, f'over the view {name}')
 
 
 def metric_name(name: str) -> str:
@@ -64,7 +76,7 @@ def logits(
   )
 
 
-@register('mirror')
+@register('mirror', 'with the mirror image')
 def mirror(images: tf.Tensor) -> list[tuple[float, tf.Tensor]]:
   """An image and its mirror image, as in cifar10-fast's `new_dawn.py`."""
   return [(0.5, images), (0.5, images[:, :, ::-1])]

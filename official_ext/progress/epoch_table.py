@@ -8,32 +8,19 @@ from typing import Any
 
 import numpy as np
 import tf_keras
+from official.core import base_trainer
 
-from official_ext.checkpoints import checkpoints
+from official_ext.checkpoints.writing import writing
 from official_ext.configs.common import steps_per_epoch
 from official_ext.errors import UserError
+from official_ext.files import whole
+from official_ext.progress import columns
 from official_ext.progress.bar import Progress
-from official_ext.runs import run_dir
-from official_ext.training.trainer import Trainer
 
 FILE_NAME = 'epochs.jsonl'
 
-# Title, width and decimals of each column, in the order of the table that
-# `dawn.py` of cifar10-fast prints.
-_COLUMNS = {
-  'epoch': ('epoch', 5, 0),
-  'learning_rate': ('lr', 8, 4),
-  'train_loss': ('train loss', 11, 4),
-  'train_accuracy': ('train acc', 10, 4),
-  'test_loss': ('test loss', 10, 4),
-  'test_accuracy': ('test acc', 9, 4),
-  'test_accuracy_mirror': ('mirror', 8, 4),
-  'test_mean_iou': ('test IoU', 9, 4),
-  'test_box_ap': ('box AP', 8, 4),
-  'test_mask_ap': ('mask AP', 8, 4),
-  'train_seconds': ('seconds', 8, 1),
-  'total_train_seconds': ('total', 8, 1),
-}
+# Columns that every task has.
+_COMMON = ('epoch', 'train_seconds', 'total_train_seconds')
 
 # Columns and the names that Garden's trainer logs them under.
 _TRAIN_KEYS = {
@@ -43,10 +30,7 @@ _TRAIN_KEYS = {
 _TEST_KEYS = {'test_loss': 'validation_loss'}
 # A column only where the task has the metric.
 _OPTIONAL_TRAIN_KEYS = {'train_accuracy': 'accuracy'}
-_OPTIONAL_TEST_KEYS = {
-  'test_accuracy': 'accuracy',
-  'test_accuracy_mirror': 'accuracy_mirror',
-}
+_OPTIONAL_TEST_KEYS = {'test_accuracy': 'accuracy'}
 # Where a task without accuracy reports one of these.
 _OTHER_TEST_KEYS = {
   'test_mean_iou': 'mean_iou',
@@ -66,17 +50,17 @@ class EpochTable:
   mean cross entropy and accuracy (0 to 1) in training (with augmentation and
   any label smoothing, while the weights change) and on the test set (without),
   and seconds. The total counts training only, as in cifar10-fast. Where the
-  task evaluates mirror images too, the accuracy with them stands beside the one
-  without. A task without accuracy has its loss and the measure it goes by in
-  the table, and every number that it reports in the rows' `test_metrics`. Rows
-  are appended to `epochs.jsonl`; an evaluation of the last one's step goes into
-  it.
+  task evaluates over views too, such as mirror images, the accuracies over them
+  stand beside the plain one. A task without accuracy has its loss and the
+  measure it goes by in the table, and every number that it reports in the rows'
+  `test_metrics`. Rows are appended to `epochs.jsonl`; an evaluation of the last
+  one's step goes into it.
   """
 
   def __init__(
     self,
     model_dir: str | None,
-    trainer: Trainer,
+    trainer: base_trainer.Trainer,
     progress: Progress,
     evaluates: bool,
   ):
@@ -84,7 +68,7 @@ class EpochTable:
 
     Args:
       model_dir: The run's folder; None to write no file.
-      trainer: Its global step and config are read.
+      trainer: Its global step, metrics and config are read.
       progress: Keeps the time.
       evaluates: Whether an evaluation ends an epoch; else a training loop does.
     """
@@ -99,9 +83,12 @@ class EpochTable:
       _OPTIONAL_TRAIN_KEYS,
       test_metrics if train_metrics is None else train_metrics,
     )
-    self._test_keys = _TEST_KEYS | _existing(
-      _OPTIONAL_TEST_KEYS, test_metrics or train_metrics or []
-    )
+    tested = test_metrics or train_metrics or []
+    self._test_keys = {
+      **_TEST_KEYS,
+      **_existing(_OPTIONAL_TEST_KEYS, tested),
+      **columns.of_view_metrics(metric.name for metric in tested),
+    }
     self._has_accuracy = 'test_accuracy' in self._test_keys
     self._head_said = False
     self._train_logs: Mapping[str, Any] = {}
@@ -117,7 +104,7 @@ class EpochTable:
     if self._path and self._path.exists():
       rows = read(self._path)
       if rows and not step:
-        aside = run_dir.set_aside(self._path)
+        aside = whole.set_aside(self._path)
         self._say(f'{self._path} is of an earlier run; it is now {aside}.')
       else:
         self.rows = [row for row in rows if row['step'] <= step]
@@ -126,20 +113,24 @@ class EpochTable:
       # The row was written after the checkpoint, and has its seconds.
       self._progress.take_seconds('train')
     if self._has_accuracy:
-      keys = self._train_keys | self._test_keys
-      self._say_head(key for key in _COLUMNS if key in keys or _is_common(key))
+      self._say_head((*_COMMON, *self._train_keys, *self._test_keys))
     for row in self.rows:
       self._say_row(row)
 
   def train_action(self, logs: Mapping[str, Any]) -> None:
     """Keeps what the trainer has logged since the epoch's start."""
     self._train_logs = logs
-    if not self._evaluates and self._trainer.ends_epoch():
+    if not self._evaluates and self._epoch_ends():
       self._add_row({})
 
   def eval_action(self, logs: Mapping[str, Any]) -> None:
     """Adds the epoch's row."""
     self._add_row(logs)
+
+  def _epoch_ends(self) -> bool:
+    step = self._trainer.global_step.numpy()
+    config = self._trainer.config.trainer
+    return step == config.train_steps or step % config.validation_interval == 0
 
   def _add_row(self, logs: Mapping[str, Any]) -> None:
     step = int(self._trainer.global_step.numpy())
@@ -161,7 +152,7 @@ class EpochTable:
     self.rows.append(row)
     if self._path:
       with (
-        checkpoints.writing(str(self._path.parent)),
+        writing(str(self._path.parent)),
         self._path.open('a') as file,
       ):
         file.write(_json_line(row))
@@ -175,16 +166,14 @@ class EpochTable:
       'test_seconds': self._progress.take_seconds('test'),
     }
     if self._path:
-      with checkpoints.writing(str(self._path.parent)):
+      with writing(str(self._path.parent)):
         self._write_rows()
     self._say_row(self.rows[-1])
 
   def _write_rows(self) -> None:
     """Writes the file anew, whole or not at all."""
     if self._path:
-      new = self._path.with_suffix('.new')
-      new.write_text(''.join(map(_json_line, self.rows)))
-      new.replace(self._path)
+      whole.write(self._path, ''.join(map(_json_line, self.rows)))
 
   def _other_numbers(self, logs: Mapping[str, Any]) -> dict[str, Any]:
     """Takes what a task without accuracy reports; images are left out."""
@@ -201,14 +190,33 @@ class EpochTable:
   def _say_row(self, row: Mapping[str, Any]) -> None:
     if not self._head_said:  # Only the logs tell what the task measures.
       self._say_head(row)
-    self._say(_line(row))
+    self._say(columns.line(row))
 
   def _say_head(self, keys: Iterable[str]) -> None:
     self._head_said = True
-    self._say(_line({k: _COLUMNS[k][0] for k in keys if k in _COLUMNS}))
+    self._say(columns.head(keys))
 
   def _say(self, line: str) -> None:
     print(line, file=self._out, flush=True)
+
+
+def say_finished(model_dir: str, step: int) -> list[dict[str, Any]]:
+  """Prints the table of a finished run, and returns its rows.
+
+  Args:
+    model_dir: The run's folder.
+    step: Of its last checkpoint.
+
+  Raises:
+    UserError: If a line of the file is not a row.
+  """
+  rows = read(pathlib.Path(model_dir) / FILE_NAME)
+  rows = [row for row in rows if row['step'] <= step]
+  for row in rows[:1]:
+    print(columns.head(row))
+  for row in rows:
+    print(columns.line(row))
+  return rows
 
 
 def read(path: pathlib.Path) -> list[dict[str, Any]]:
@@ -255,12 +263,6 @@ def _existing(
   return {key: name for key, name in keys.items() if name in names}
 
 
-def _is_common(key: str) -> bool:
-  """Whether every task has the column."""
-  optional = (_OPTIONAL_TRAIN_KEYS, _OPTIONAL_TEST_KEYS, _OTHER_TEST_KEYS)
-  return not any(key in keys for keys in optional)
-
-
 def _numbers(
   logs: Mapping[str, Any], keys: Mapping[str, str]
 ) -> dict[str, float | None]:
@@ -269,17 +271,3 @@ def _numbers(
     key: float(logs[name]) if name in logs else None
     for key, name in keys.items()
   }
-
-
-def _line(row: Mapping[str, Any]) -> str:
-  cells = []
-  for key, (_, width, decimals) in _COLUMNS.items():
-    if key not in row:
-      continue
-    value = row[key]
-    if key == 'epoch' and isinstance(value, float):
-      decimals = 0 if value.is_integer() else 1
-    if isinstance(value, float):
-      value = f'{value:.{decimals}f}'
-    cells.append(f'{"-" if value is None else value:>{width}}')
-  return ' '.join(cells)

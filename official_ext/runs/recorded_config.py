@@ -10,16 +10,6 @@ from official_ext.files import safe_yaml
 
 MISSING = object()
 
-# Settings of a backbone with which the same weights compute something else, by
-# their place in a model.
-NETWORK = (
-  'backbone.resnet9.first_layer',
-  'backbone.resnet9.pool_before_norm',
-  'backbone.resnet9.norm_scale',
-  'norm_activation.activation',
-  'norm_activation.norm_epsilon',
-)
-
 
 def read(folder: pathlib.Path) -> Mapping[str, Any]:
   """Returns the config of the run whose folder it is.

@@ -14,7 +14,8 @@ import yaml
 from official.core import config_definitions as cfg
 from official.core import exp_factory, task_factory
 
-from official_ext.checkpoints import checkpoints
+from official_ext.checkpoints import average, restoring
+from official_ext.checkpoints.folder import Checkpoints
 from official_ext.configs import fields
 from official_ext.configuration import gin_config
 from official_ext.dataloaders import image_source, preprocessing
@@ -22,7 +23,7 @@ from official_ext.datasets import procedural_shapes  # noqa: F401
 from official_ext.errors import UserError
 from official_ext.experiments import small_images  # noqa: F401
 from official_ext.files import safe_yaml
-from official_ext.runs import run_dir
+from official_ext.runs import description
 from official_ext.tasks import image_classification
 
 # Its config class is that of every experiment of this package's task, and a
@@ -108,7 +109,7 @@ def load_for_inference(
     task = task_factory.get_task(params.task)
     model = task.build_model()
   step, averaged = _restore(params, task, model, folder, checkpoint)
-  names = _class_names(pathlib.Path(folder) / run_dir.CLASS_NAMES, params)
+  names = _class_names(pathlib.Path(folder) / description.CLASS_NAMES, params)
   return TrainedModel(folder, params, task, model, step, averaged, names)
 
 
@@ -163,33 +164,27 @@ def _restore(
   folder: str,
   name: str,
 ) -> tuple[int, bool]:
-  """Loads the weights; returns the checkpoint's step, and if they are averages.
-
-  The trainer saves its best checkpoint while the averages are in the model, and
-  those of the run itself while they are in the optimizer.
-  """
+  """Loads the weights; returns their step, and whether they are averages."""
   checkpoint = tf.train.Checkpoint(
     model=model, global_step=tf.Variable(0, dtype=tf.int64)
   )
   path = os.path.join(folder, name)
   holds_it = path if os.path.isdir(path) else os.path.dirname(path)
-  average = params.trainer.optimizer_config.ema
-  swaps = average and os.path.realpath(holds_it) == os.path.realpath(folder)
+  averages = params.trainer.optimizer_config.ema
+  swaps = average.is_beside(holds_it, averages)
   if swaps:
     optimizer = task.create_optimizer(params.trainer.optimizer_config)
     optimizer.shadow_copy(model)
     checkpoint.optimizer = optimizer
   if path != holds_it:
     _restore_file(checkpoint, path)
-  elif not checkpoints.restore(checkpoint, path, repair=False):
+  elif not restoring.restore(checkpoint, Checkpoints(path), repair=False):
     raise UserError(
       f'{path} holds no checkpoint; train first, or name another.'
     )
   if swaps:
-    only = average.trainable_weights_only
-    for weight in model.trainable_variables if only else model.variables:
-      weight.assign(optimizer.get_slot(weight, 'average'))
-  return int(checkpoint.global_step), bool(average)
+    optimizer.swap_weights()
+  return int(checkpoint.global_step), bool(averages)
 
 
 def _restore_file(checkpoint: tf.train.Checkpoint, path: str) -> None:

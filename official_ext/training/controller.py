@@ -4,7 +4,7 @@ from typing import Any
 
 import orbit
 
-from official_ext.checkpoints import checkpoints
+from official_ext.checkpoints.writing import writing
 from official_ext.errors import Stopped
 
 
@@ -48,10 +48,17 @@ class Controller(orbit.Controller):
     return self._run_to(train_steps, eval_interval or train_steps, eval_steps)
 
   def restore_checkpoint(self, checkpoint_path: str | None = None) -> Any:
-    """Restores as Orbit does; an evaluation begins with what is restored."""
-    if checkpoint_path is None and self.trainer is None:
-      return None
-    return super().restore_checkpoint(checkpoint_path)
+    """Restores a checkpoint as Orbit does.
+
+    Without one, Orbit restores the newest. Here a session has done so before,
+    and weights are yet to be initialised where it found none.
+    """
+    if checkpoint_path is not None:
+      return super().restore_checkpoint(checkpoint_path)
+    if self.trainer is not None and not self.global_step.numpy():
+      with self.strategy.scope():
+        self.trainer.initialize()
+    return None
 
   def _run_to(
     self, last: int, interval: int, eval_steps: int | None = None
@@ -76,5 +83,5 @@ class Controller(orbit.Controller):
     return output
 
   def _maybe_save_checkpoint(self, check_interval: bool = True) -> bool:
-    with checkpoints.writing(self.checkpoint_manager.directory):
+    with writing(self.checkpoint_manager.directory):
       return super()._maybe_save_checkpoint(check_interval)

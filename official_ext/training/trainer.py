@@ -14,6 +14,7 @@ from official.core import config_definitions as cfg
 from official_ext.errors import RunError
 from official_ext.machine.stopping import StopRequest
 from official_ext.modeling.optimization.moving_average import MovingAverage
+from official_ext.training import optimizers
 
 
 class Observer(Protocol):
@@ -55,6 +56,7 @@ class Trainer(base_trainer.Trainer):
     self._observer = observer
     self._next_input_step = 0
     if kwargs.get('train', True):
+      optimizers.make_variables(self.optimizer, self.model.trainable_variables)
       self.checkpoint.train_metrics = {m.name: m for m in self._epoch_metrics()}
 
   def initialize(self) -> None:
@@ -103,11 +105,6 @@ class Trainer(base_trainer.Trainer):
     self.train_dataset = self.distribute_dataset(
       self.task.build_inputs, self.config.task.train_data, **kwargs
     )
-
-  def ends_epoch(self) -> bool:
-    """Whether the step that was last is one to report and to evaluate at."""
-    step, config = self.global_step.numpy(), self.config.trainer
-    return step == config.train_steps or step % config.validation_interval == 0
 
   def _bring_replicas_together(self) -> None:
     """Gives all replicas the mean of the statistics that each keeps.

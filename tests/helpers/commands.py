@@ -11,12 +11,13 @@ import subprocess
 import sys
 import tempfile
 
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 # Processes are forked from one that has imported TensorFlow and run nothing.
 CONTEXT = multiprocessing.get_context('forkserver')
 CONTEXT.set_forkserver_preload(
-  ['helpers.tiny', 'official_ext.training.train_lib']
+  ['helpers.tiny', 'official_ext.training.session']
 )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from official_ext.checkpoints import checkpoints
+from official_ext.checkpoints import folder
 from official_ext.errors import UserError
 from official_ext.files import safe_yaml
 from official_ext.local_data import cifar10_archive, image_folder
@@ -89,7 +89,7 @@ def read_table(content):
 
 def read_checkpoints(content):
   with _file(content, 'checkpoint') as path:
-    return bool(checkpoints._listed(str(path.parent)))
+    return bool(folder.listed(str(path.parent)))
 
 
 READERS = {

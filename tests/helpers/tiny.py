@@ -3,7 +3,7 @@
 from helpers.flags import Flags
 
 from official_ext.configuration import experiment, gin_config
-from official_ext.training import train_lib
+from official_ext.training import session
 
 BINDINGS = (
   "data.dataset = 'procedural_shapes'",
@@ -33,4 +33,4 @@ def config(shapes_dir, bindings=(), override=''):
 def run(shapes_dir, model_dir, bindings=(), override='', mode='train_and_eval'):
   """Trains; further gin bindings and an override come last."""
   asked = experiment_of(shapes_dir, bindings, override)
-  train_lib.run(asked, mode, str(model_dir))
+  session.run(asked, mode, str(model_dir))

@@ -1,0 +1,58 @@
+"""Files and folders that come to be whole or not at all; old ones are kept."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator
+
+
+def write(path: pathlib.Path, text: str) -> None:
+  """Writes a file, in UTF-8; where that fails, the old one stays.
+
+  Raises:
+    OSError: If it cannot be written.
+  """
+  new = path.with_name(f'.{path.name}.new')
+  try:
+    new.write_text(text, encoding='utf-8')
+    new.replace(path)
+  finally:
+    with contextlib.suppress(OSError):
+      new.unlink(missing_ok=True)
+
+
+def write_anew(path: pathlib.Path, text: str) -> None:
+  """Writes a file; an old one that says something else is set aside.
+
+  Raises:
+    OSError: If it cannot be written.
+  """
+  if path.exists() and path.read_bytes() != text.encode():
+    set_aside(path)
+  write(path, text)
+
+
+def set_aside(path: pathlib.Path) -> pathlib.Path:
+  """Gives a file or folder a number in its name, and returns its new path."""
+  number = 1
+  while (aside := path.with_suffix(f'.{number}{path.suffix}')).exists():
+    number += 1
+  return path.rename(aside)
+
+
+@contextlib.contextmanager
+def folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Yields a folder to fill, which takes its name when all is in it.
+
+  Raises:
+    OSError: If it cannot be made.
+  """
+  path.parent.mkdir(parents=True, exist_ok=True)
+  unfinished = path.with_name(f'.{path.name}.{os.getpid()}')
+  unfinished.mkdir()
+  try:
+    yield unfinished
+    unfinished.rename(path)
+  finally:
+    shutil.rmtree(unfinished, ignore_errors=True)

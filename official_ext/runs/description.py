@@ -1,0 +1,51 @@
+"""What a run writes down of itself before it trains."""
+
+import json
+import pathlib
+import shlex
+import sys
+import textwrap
+from collections.abc import Sequence
+
+import gin
+from official.core import config_definitions as cfg
+
+from official_ext.files import safe_yaml, whole
+from official_ext.machine import description as machine
+
+CLASS_NAMES = 'class_names.txt'
+
+
+def write(
+  params: cfg.ExperimentConfig, model_dir: str, class_names: Sequence[str] = ()
+) -> None:
+  """Writes what was asked for: config, gin text, versions, names of classes.
+
+  `versions.json` is what `machine.description.describe` returns. Names of
+  classes, if there are any, are in `class_names.txt`, one a line: where the run
+  is used, the data set may be gone.
+
+  A file of an earlier start that says something else is kept beside the new one
+  under a number.
+
+  Raises:
+    OSError: If the folder cannot be written to.
+  """
+  command = f'python -m official_ext.train {shlex.join(sys.argv[1:])}\n'
+  comment = textwrap.indent(command, '# ', predicate=lambda _: True)
+  texts = {
+    # Garden's own writer puts Python's tuples in, which only PyYAML reads.
+    'params.yaml': safe_yaml.dump(params.as_dict()),
+    'requested.gin': comment + gin.config_str(),
+    'versions.json': json.dumps(machine.describe(), indent=2) + '\n',
+  }
+  if class_names:
+    texts[CLASS_NAMES] = ''.join(f'{name}\n' for name in class_names)
+  for name, text in texts.items():
+    whole.write_anew(pathlib.Path(model_dir) / name, text)
+
+
+def class_names(folder: pathlib.Path) -> list[str]:
+  """Returns the names of a run's classes; none if they are not there."""
+  file = folder / CLASS_NAMES
+  return file.read_text(encoding='utf-8').splitlines() if file.is_file() else []

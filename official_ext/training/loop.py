@@ -1,0 +1,94 @@
+"""Runs a trainer through Garden's runner."""
+
+import contextlib
+import io
+from typing import Any
+
+import tensorflow as tf
+from official.core import train_lib
+
+from official_ext.progress.epoch_table import EpochTable
+from official_ext.training.controller import Controller
+from official_ext.training.start import Start
+
+
+def run(start: Start) -> list[dict[str, Any]]:
+  """Does what is asked for, printing a row an epoch.
+
+  Returns:
+    All rows of the table.
+
+  Raises:
+    RunError: If training cannot go on.
+    Stopped: If a signal asked for it. All is saved.
+  """
+  request = start.team.request
+  table = EpochTable(
+    request.model_dir if request.trains else None,
+    start.trainer,
+    start.progress,
+    evaluates=request.evaluates,
+  )
+  # Orbit prints what it also logs; the table says it in a line.
+  with contextlib.redirect_stdout(io.StringIO()):
+    runner = _Runner(
+      distribution_strategy=start.team.strategy,
+      task=start.trainer.task,
+      mode=request.mode,
+      params=request.params,
+      model_dir=request.model_dir,
+      trainer=start.trainer,
+      controller_cls=Controller,
+      train_actions=[table.train_action],
+      eval_actions=[table.eval_action],
+    )
+    table.begin()
+    runner.run()
+  return table.rows
+
+
+class _Runner(train_lib.OrbitExperimentRunner):
+  """Garden's runner, for a trainer that is at its step already."""
+
+  def _maybe_build_checkpoint_manager(
+    self,
+  ) -> tf.train.CheckpointManager | None:
+    """Returns what saves; nothing where all is restored and none is saved.
+
+    Garden's makes a temporary folder on workers besides the chief, which have
+    one of their own.
+    """
+    if self._mode == 'eval':
+      return None
+    return tf.train.CheckpointManager(
+      self.trainer.checkpoint,
+      directory=self.model_dir,
+      max_to_keep=self.params.trainer.max_to_keep,
+      step_counter=self.trainer.global_step,
+      checkpoint_interval=self.params.trainer.checkpoint_interval,
+      last_checkpoint_step=int(self.trainer.global_step.numpy()),
+    )
+
+  def run(self) -> None:
+    """Runs Garden's controller in a mode.
+
+    Garden would go on to count the model's FLOPs, which takes seconds and is
+    only logged.
+    """
+    controller, last = self.controller, self.params.trainer.train_steps
+    eval_steps = self.params.trainer.validation_steps
+    with self.strategy.scope():
+      if self._mode == 'train_and_eval':
+        interval = self.params.trainer.validation_interval
+        controller.train_and_evaluate(last, eval_steps, interval)
+      elif self._mode == 'continuous_eval':
+        controller.evaluate_continuously(
+          eval_steps,
+          timeout=self.params.trainer.continuous_eval_timeout,
+          timeout_fn=lambda: self.trainer.global_step >= last,
+        )
+      else:
+        if self._mode.startswith('train'):
+          controller.train(last)
+        if self._mode.endswith('eval'):
+          controller.evaluate(eval_steps)

@@ -1,0 +1,162 @@
+"""What a session says."""
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from official_ext.errors import Stopped
+from official_ext.machine import devices
+from official_ext.ops import views
+from official_ext.progress import columns, epoch_table
+from official_ext.training.request import Request
+from official_ext.training.start import Start
+from official_ext.training.team import Team
+
+
+def say_devices(team: Team) -> None:
+  """Says what computes, and its share of a step where it is one of several."""
+  params, cluster = team.request.params, team.cluster
+  replicas = team.strategy.num_replicas_in_sync
+  line = devices.describe(params.runtime, replicas)
+  batch_size = params.task.train_data.global_batch_size
+  if replicas > 1:
+    line += f', {batch_size / replicas:g} of the {batch_size} images of a step'
+    line += ' on each'
+  print(line)
+  if cluster.several:
+    print(
+      f'This is {cluster.name(cluster.index)} of {len(cluster.hosts)}: '
+      f'{", ".join(cluster.hosts)}. The chief reports and saves.'
+    )
+  sys.stdout.flush()
+
+
+def say_done(team: Team) -> None:
+  """Says so on a worker that has said nothing else."""
+  cluster = team.cluster
+  if not cluster.is_chief:
+    print(f'{cluster.name(cluster.index)} is done.')
+
+
+def warn_of_cpu(team: Team) -> None:
+  """Says where a training takes long."""
+  runtime = team.request.params.runtime
+  no_gpu = runtime.num_gpus == 0 and runtime.distribution_strategy != 'tpu'
+  if no_gpu and team.cluster.is_chief:
+    print('warning: no GPU is used, so this takes a while.', file=sys.stderr)
+
+
+def say_data(request: Request) -> None:
+  """Says how many images there are, and how many of them are used."""
+  if request.data is None:
+    return
+  train, test = request.data.train.info, request.data.test.info
+  batch_size = request.params.task.train_data.global_batch_size
+  steps = request.params.trainer.steps_per_epoch
+  height, width, channels = train.image_shape
+  print(
+    f'{train.name}: {train.num_examples:,} training images ({steps} steps of '
+    f'{batch_size} an epoch), {test.num_examples:,} test images, '
+    f'{train.num_classes} classes, {height}×{width}×{channels}'
+  )
+
+
+def say_where(request: Request, step: int) -> None:
+  """Says where a run begins, and what was found in its folder."""
+  folder, last = request.model_dir, request.last_step
+  if not request.trains:
+    print(f'Evaluating {folder} at step {step:,}.')
+  elif step >= last:
+    print(
+      f'The run in {folder} is finished, at step {step:,} of {last:,}. Name '
+      'another --model_dir to train again.'
+    )
+  elif step:
+    print(f'Going on in {folder} from step {step:,} of {last:,}.')
+  else:
+    print(f'Training to step {last:,} in {folder}.')
+  if request.trains and step and request.begins_with:
+    print(
+      f'task.init_checkpoint={request.begins_with} is not read: the run has a '
+      'checkpoint of its own.'
+    )
+
+
+def with_how_to_go_on(stopped: Stopped, start: Start) -> Stopped:
+  """Returns the same with the command that goes on with the run."""
+  cluster, worker = start.team.cluster, start.stop.worker
+  command = _resume_command(start.team.request.model_dir)
+  if not cluster.several:
+    how = f'Go on with: {command}'
+  elif cluster.is_chief:
+    how = (
+      f'{cluster.name(worker)} was told to. Go on with all workers again, the '
+      f'chief with: {command}'
+    )
+  else:
+    how = (
+      f'{cluster.name(worker)} was told to. To go on, start all workers again.'
+    )
+  return Stopped(f'{stopped} {how}', stopped.signal)
+
+
+def _resume_command(model_dir: str) -> str:
+  arguments = [a for a in sys.argv[1:] if not a.startswith('--model_dir=')]
+  if '--model_dir' in arguments:
+    at = arguments.index('--model_dir')
+    del arguments[at : at + 2]
+  arguments += ['--model_dir', model_dir]
+  return f'python -m official_ext.train {shlex.join(arguments)}'
+
+
+def say_result(request: Request, rows: Sequence[Mapping[str, Any]]) -> None:
+  """Says what came out, where everything lies, and what to do next.
+
+  Args:
+    request: What was asked for.
+    rows: Of the table.
+  """
+  if not rows:
+    return
+  _say_metrics(rows[-1])
+  if request.trains:
+    _say_accuracy(rows[-1])
+    _say_files(request)
+
+
+def _say_metrics(row: Mapping[str, Any]) -> None:
+  """Says all that a task without accuracy reports."""
+  metrics = row.get('test_metrics') or {}
+  if metrics:
+    print(f'At step {row["step"]:,}, of the test data:')
+  for name, value in metrics.items():
+    print(f'  {name} {value:.4f}')
+
+
+def _say_accuracy(row: Mapping[str, Any]) -> None:
+  if row.get('test_accuracy') is None:
+    return
+  seen = [f'{row["test_accuracy"]:.2%}']
+  seen += [
+    f'{row[key]:.2%} {views.words(name)},'
+    for key, name in columns.of_views(row).items()
+  ]
+  print(
+    f'Test accuracy {", ".join(seen)} after '
+    f'{row["total_train_seconds"]:.1f} s of training.'
+  )
+
+
+def _say_files(request: Request) -> None:
+  folder = request.model_dir
+  subdir = request.params.trainer.best_checkpoint_export_subdir
+  best = os.path.join(folder, subdir)
+  has_best = subdir and os.path.isdir(best) and os.listdir(best)
+  there = f', the best checkpoint in {best}' if has_best else ''
+  print(
+    f'Checkpoints, params.yaml and {epoch_table.FILE_NAME} are in {folder}'
+    f'{there}.'
+  )
+  print(f'Curves: tensorboard --logdir {folder}')

@@ -1,0 +1,94 @@
+"""What a session is asked for."""
+
+import dataclasses
+import hashlib
+from typing import Any
+
+from official.core import config_definitions as cfg
+
+from official_ext.configs import validation
+from official_ext.configuration.experiment import Experiment
+from official_ext.dataloaders.data_sets import DataSets
+from official_ext.errors import UserError
+
+# Those of Garden's modes that its open-source runner has too.
+MODES = (
+  'train_and_eval',
+  'train',
+  'train_and_post_eval',
+  'eval',
+  'continuous_eval',
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+  """What to do, and in which folder.
+
+  Attributes:
+    params: The experiment's locked config.
+    data: Its data set; None where a task of Garden reads its own.
+    mode: One of `MODES`.
+    model_dir: The run's folder, of this process.
+  """
+
+  params: cfg.ExperimentConfig
+  data: DataSets | None
+  mode: str
+  model_dir: str
+
+  @property
+  def trains(self) -> bool:
+    """Whether it may train, and so writes to the folder."""
+    return 'train' in self.mode
+
+  @property
+  def evaluates(self) -> bool:
+    """Whether it evaluates, while it trains or after."""
+    return 'eval' in self.mode
+
+  @property
+  def last_step(self) -> int:
+    """The step that a training ends with."""
+    return self.params.trainer.train_steps
+
+  @property
+  def average(self) -> Any:
+    """The config of the moving average; None for none."""
+    return getattr(self.params.trainer.optimizer_config, 'ema', None)
+
+  @property
+  def begins_with(self) -> str:
+    """The checkpoint that a new run begins with; '' for none."""
+    return getattr(self.params.task, 'init_checkpoint', None) or ''
+
+  @property
+  def class_names(self) -> list[str]:
+    """One for each label; none where a task of Garden reads its own data."""
+    return self.data.train.info.class_names if self.data else []
+
+  def digest(self) -> str:
+    """Returns what is the same on all workers of a run, and on no others."""
+    settings = self.params.as_dict()
+    runtime = settings.pop('runtime')
+    for data in ('train_data', 'validation_data'):
+      settings['task'][data].pop('tfds_data_dir', None)
+    precision = runtime['mixed_precision_dtype']
+    same = self.mode, runtime['seed'], precision, settings
+    return hashlib.sha256(repr(same).encode()).hexdigest()
+
+
+def checked(experiment: Experiment, mode: str, model_dir: str) -> Request:
+  """Returns the request, if it can be met.
+
+  Raises:
+    UserError: If there is no such mode, or the experiment leaves open what the
+      mode needs, or names files that are not there.
+  """
+  if mode not in MODES:
+    raise UserError(f'--mode={mode} does not run here; use {", ".join(MODES)}.')
+  request = Request(experiment.params, experiment.data, mode, model_dir)
+  if request.trains:
+    validation.check_complete(request.params)
+  validation.check_files(request.params, mode)
+  return request

@@ -1,0 +1,104 @@
+"""A session: from what is asked for to what came out.
+
+Each phase hands the next one what it made::
+
+  request → team (devices and workers) → start (a trainer at its step) → loop
+  → rows of the table
+"""
+
+import contextlib
+from typing import Any
+
+from official_ext.checkpoints import average, compatibility
+from official_ext.checkpoints.folder import Checkpoints
+from official_ext.configs.fields import Tie
+from official_ext.configuration.experiment import Experiment
+from official_ext.errors import Stopped
+from official_ext.progress import epoch_table
+from official_ext.runs import run_dir
+from official_ext.training import loop, messages
+from official_ext.training import request as requests
+from official_ext.training import start as starts
+from official_ext.training import team as teams
+from official_ext.training.request import Request
+from official_ext.training.start import Start
+from official_ext.training.team import Team
+
+
+def run(experiment: Experiment, mode: str, model_dir: str) -> None:
+  """Trains or evaluates, and prints what a person wants to know.
+
+  Of several workers, the chief alone does so.
+
+  Args:
+    experiment: The config and the data.
+    mode: One of `request.MODES`.
+    model_dir: The run's folder; read and written by the chief alone.
+
+  Raises:
+    UserError: If the folder or the data do not fit the experiment, or another
+      process trains in the folder.
+    RunError: If training began and cannot go on, or another worker is lost.
+    Stopped: If a signal asked for it. All is saved.
+  """
+  team = teams.gathered(requests.checked(experiment, mode, model_dir))
+  messages.say_devices(team)
+  with teams.at_work(team) as here:
+    _run(here)
+  messages.say_done(team)
+
+
+def _run(team: Team) -> None:
+  """Goes through all phases that come after the devices."""
+  request = team.request
+  average.check_not_best(request.model_dir, request.trains, request.average)
+  with contextlib.ExitStack() as to_the_end:
+    # Gone again if a mistake of the user shows up before the loop.
+    with contextlib.ExitStack() as until_the_loop:
+      if request.trains:
+        until_the_loop.enter_context(run_dir.created(request.model_dir))
+        to_the_end.enter_context(run_dir.held(request.model_dir))
+      there = team.checkpoints()
+      _check(request, there)
+      step = _finished_at(request, there)
+      if step is None:
+        messages.warn_of_cpu(team)
+        start = starts.at_its_step(team, there)
+        if request.trains:
+          to_the_end.enter_context(start.stop.on_signals())
+    messages.say_data(request)
+    if step is None:
+      messages.say_where(request, start.step)
+      rows = _through_the_loop(start)
+    else:
+      messages.say_where(request, step)
+      rows = epoch_table.say_finished(request.model_dir, step)
+  messages.say_result(request, rows)
+
+
+def _check(request: Request, there: Checkpoints) -> None:
+  """Raises where a run would go on, or be evaluated, as something else."""
+  if there or not request.trains:
+    compatibility.check(
+      request.params,
+      request.model_dir,
+      Tie.RUN if request.trains else Tie.WEIGHTS,
+      request.class_names,
+    )
+
+
+def _finished_at(request: Request, there: Checkpoints) -> int | None:
+  """Returns the step of a run that has nothing left to do, else None.
+
+  To say so takes neither data nor a model.
+  """
+  if request.mode not in ('train', 'train_and_eval'):
+    return None
+  return there.finished_at(request.last_step)
+
+
+def _through_the_loop(start: Start) -> list[dict[str, Any]]:
+  try:
+    return loop.run(start)
+  except Stopped as stopped:
+    raise messages.with_how_to_go_on(stopped, start) from None
