@@ -53,7 +53,7 @@ class TrainerConfig(cfg.TrainerConfig):
   epochs: float = fields.field(0, tied_to=Tie.FUTURE)
   steps_per_epoch: int = fields.field(0, tied_to=Tie.FUTURE)
   optimizer_config: optimization.OptimizationConfig = fields.field(
-    optimization.OptimizationConfig(), tied_to=Tie.RUN
+    optimization.OptimizationConfig, tied_to=Tie.RUN
   )
 
 

@@ -91,7 +91,7 @@ class NormalizedTask(hyperparams.Config):
     normalization: How pixels become the network's input.
   """
 
-  normalization: Normalization = fields.field(Normalization())
+  normalization: Normalization = fields.field(Normalization)
 
 
 @parts.part('backbone')

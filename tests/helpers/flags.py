@@ -7,7 +7,7 @@ import dataclasses
 class Flags:
   """Garden's flags, as far as the parser reads them."""
 
-  experiment: str = 'resnet9_cifar10'
+  experiment: str = 'small_images'
   config_file: list[str] = dataclasses.field(default_factory=list)
   params_override: str = ''
   tpu: str = ''
