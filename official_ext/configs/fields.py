@@ -13,6 +13,7 @@ import copy
 import dataclasses
 import enum
 import math
+import re
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -292,8 +293,6 @@ def fits(value: Any, hint: Any) -> bool:
 
 def type_name(hint: Any) -> str:
   """Returns what to call a type in a message."""
-  if typing.get_origin(hint) in (typing.Union, types.UnionType):
-    return ' | '.join(map(type_name, typing.get_args(hint)))
   if typing.get_origin(hint):
-    return str(hint).replace('typing.', '')
+    return re.sub(r'\w+\.', '', str(hint))  # Without the modules.
   return 'None' if hint is type(None) else hint.__name__

@@ -37,7 +37,9 @@ class Choice(hyperparams.OneOfConfig):
   such a class, and then has its kinds too.
   """
 
-  def __post_init__(self, default_params: Any, restrictions: Any) -> None:
+  def __post_init__(  # type: ignore[override]
+    self, default_params: Any, restrictions: Any
+  ) -> None:
     """Gives each kind its place, as a field of a Garden one-of has it."""
     for name, config in self.kinds().items():
       setattr(self, name, config())
@@ -69,11 +71,11 @@ class Choice(hyperparams.OneOfConfig):
     Raises:
       UserError: If it is no kind of this one-of.
     """
-    known = cls._get_annotations()  # type: ignore[attr-defined]
+    known = cls._get_annotations()
     for name, kind_class in known.items():
       if type(config) is kind_class:
         made = cls()
-        made.type = name  # type: ignore[attr-defined]
+        made.type = name
         setattr(made, name, config)
         return made
     names = ', '.join(name for name in known if name != 'type')
@@ -94,7 +96,7 @@ def kind(one_of: type[Choice], name: str) -> _ConfigClass:
   def register(config: type[_Config]) -> type[_Config]:
     own = vars(one_of).get('_kinds')
     if own is None:
-      own = one_of._kinds = {}  # type: ignore[attr-defined]
+      own = one_of._kinds = {}
     _check_new(name, own.get(name), config)
     own[name] = config
     return part(name)(config)
@@ -192,11 +194,12 @@ def _default(declared: dataclasses.Field) -> Any:
 
 def _check_made(value: Any, place: str) -> None:
   """Raises for a reference without parentheses, which is not a part yet."""
-  if inspect.isfunction(value):
-    raise UserError(
-      f'{place} is a reference to {value.__name__}; write parentheses behind '
-      f'it to make one, as in @{value.__name__}().'
-    )
+  for item in value if isinstance(value, list | tuple) else [value]:
+    if inspect.isfunction(item):
+      raise UserError(
+        f'{place} is a reference to {item.__name__}; write parentheses behind '
+        f'it to make one, as in @{item.__name__}().'
+      )
 
 
 def _made_of_dicts(value: Any, hint: Any, place: str) -> Any:
