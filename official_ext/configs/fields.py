@@ -60,13 +60,17 @@ def field(default: Any, rule: Rule | None = None, tied_to: Any = None) -> Any:
   """Declares a field of a config, as `dataclasses.field` does.
 
   Args:
-    default: Its default; each config gets a copy of its own.
+    default: Its default, of which each config gets a copy; or the class of a
+      config, of which each gets one. It is made only then, when all kinds of a
+      one-of in it are registered.
     rule: What a value has to be.
     tied_to: A `Tie`; by default that of the config it is in, and
       `Tie.WEIGHTS` where nothing else is said.
   """
   metadata = {'rule': rule, 'tied_to': tied_to}
-  if isinstance(default, list | hyperparams.Config):
+  if isinstance(default, type):
+    return dataclasses.field(default_factory=default, metadata=metadata)
+  if isinstance(default, list):
     return dataclasses.field(
       default_factory=lambda: copy.deepcopy(default), metadata=metadata
     )
