@@ -2,16 +2,15 @@
 
 import dataclasses
 import statistics
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from official.core import config_definitions as cfg
 
-from official_ext.benchmarks import bare_step, report, timing
+from official_ext.benchmarks import report, timing
 from official_ext.errors import UserError
-from official_ext.machine import description as machine
 from official_ext.machine import devices
+from official_ext.profiling import bare_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +25,7 @@ class StepTimes:
 
   images_per_second: Mapping[str, list[float]]
   train_images: Mapping[str, int]
-  setup: Mapping[str, Any]
+  setup: dict[str, Any]
 
   def step_ratios(self, variant: str) -> list[float]:
     """Returns the time of a step over the recipe's, round by round."""
@@ -54,13 +53,12 @@ class StepTimes:
         'training_time_over_recipe': ratio * images / recipe_images,
         'rounds': speeds,
       }
-    return {'variants': variants, 'setup': dict(self.setup)}
+    return {'variants': variants, 'setup': self.setup}
 
   def table(self) -> str:
     """Returns the medians, a line for each variant."""
     lines = [
-      f'{self.setup["cpu"]}, {self.setup["cores"]} cores, TensorFlow '
-      f'{self.setup["versions"]["tensorflow"]}; {self.setup["rounds"]} rounds',
+      report.machine_line(self.setup),
       f'{"":24} {"images/s":>9} {"step / first":>13} {"training, s":>12} '
       f'{"training / first":>17}',
     ]
@@ -109,15 +107,7 @@ def measure(
   return StepTimes(
     timing.interleave(parts, rounds),
     {name: _train_images(params) for name, params in variants.items()},
-    {
-      'command': report.command(sys.argv[1:]),
-      'precision': precisions,
-      'rounds': rounds,
-      'seconds': seconds,
-      'cpu': machine.cpu_name(),
-      'cores': machine.cores(),
-      'versions': machine.versions('torch'),
-    },
+    {'precision': precisions, **report.machine_setup(rounds, seconds)},
   )
 
 

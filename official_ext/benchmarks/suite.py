@@ -6,7 +6,6 @@ the input pipelines take turns, and after them all that computes.
 
 import dataclasses
 import statistics
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 
@@ -15,20 +14,19 @@ import tf_keras
 from official.core import config_definitions as cfg
 
 from official_ext.benchmarks import (
-  bare_step,
   input_pipelines,
-  pytorch_step,
   report,
   timing,
   train_process,
 )
-from official_ext.benchmarks.report import Results
+from official_ext.benchmarks.report import Results, Rival
 from official_ext.benchmarks.trainer_loop import TrainerLoop
 from official_ext.dataloaders import in_memory
 from official_ext.errors import UserError
 from official_ext.machine import description as machine
 from official_ext.machine import devices
 from official_ext.profiling import (
+  bare_step,
   matrix_peak,
   model_work,
   profile_process,
@@ -67,6 +65,7 @@ def run(
   arguments: Sequence[str],
   rounds: int,
   seconds: float,
+  rivals: Mapping[str, Rival] | None = None,
 ) -> Results:
   """Measures everything, saying what it is at.
 
@@ -75,6 +74,7 @@ def run(
     arguments: The flags that it was parsed from.
     rounds: How often each speed is measured.
     seconds: About how long each time.
+    rivals: What the step is compared with, by the name that keys have of it.
 
   Raises:
     UserError: If the devices are parts of one CPU.
@@ -85,7 +85,7 @@ def run(
       f'runtime.num_logical_cpus={params.runtime.num_logical_cpus} divides '
       'the cores among devices, of which one is measured; leave it out.'
     )
-  results = Results()
+  results = Results(rivals or {})
   _measure_process(results, arguments, min(rounds, _MAX_STARTS))
   _say('Profiling the training step in a process of its own')
   profile = profile_process.run(arguments, rounds)
@@ -207,12 +207,13 @@ def _image_parts(
     'loop': loop.measure_training(seconds),
     'evaluation': timing.repeated(loop.evaluate, test_images, seconds),
   }
-  reason = pytorch_step.why_not(params)
-  if reason:
-    results.left_out['pytorch_images_per_second'] = reason
-  else:
-    theirs = pytorch_step.build(params, machine.cores())
-    parts['pytorch'] = timing.repeated(theirs, plan.batch_size, seconds)
+  for name, rival in results.rivals.items():
+    reason = rival.why_not(params)
+    if reason:
+      results.left_out[f'{name}_images_per_second'] = reason
+    else:
+      theirs = rival.build(params, machine.cores())
+      parts[name] = timing.repeated(theirs, plan.batch_size, seconds)
   return parts
 
 
@@ -237,17 +238,12 @@ def _describe(results: Results, plan: _Plan) -> None:
   params = plan.params
   data = params.task.train_data
   results.setup.update(
-    command=report.command(sys.argv[1:]),
     model=params.task.model.backbone.type,
     data=f'{data.tfds_name} {data.tfds_split}',
     batch_size=plan.batch_size,
     precision=params.runtime.mixed_precision_dtype,
-    rounds=plan.rounds,
-    seconds=plan.seconds,
     replicas=plan.replicas,
-    cpu=machine.cpu_name(),
-    cores=machine.cores(),
-    versions=machine.versions('torch'),
+    **report.machine_setup(plan.rounds, plan.seconds, results.rivals.values()),
   )
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 from official.core import config_definitions as cfg
 
-# What `pytorch_resnet9` has no option for.
+from official_ext.benchmarks.report import Rival
+
+# What `studies.pytorch.resnet9` has no option for.
 _FIXED = {
   'task.model.backbone.type': 'resnet9',
   'task.model.backbone.resnet9.first_layer': 'conv',
@@ -50,13 +52,13 @@ def build(params: cfg.ExperimentConfig, cores: int) -> Callable[[], float]:
   """
   import torch
 
-  from official_ext.benchmarks import pytorch_resnet9
+  from studies.pytorch import resnet9
 
   torch.set_num_threads(cores)
   task = params.task
   height, width, colors = task.model.input_size
   batch_size = task.train_data.global_batch_size
-  return pytorch_resnet9.build_step(
+  return resnet9.build_step(
     build_network(params),
     torch.randn(batch_size, colors, height, width),
     torch.randint(task.model.num_classes, [batch_size]),
@@ -67,10 +69,10 @@ def build(params: cfg.ExperimentConfig, cores: int) -> Callable[[], float]:
 
 def build_network(params: cfg.ExperimentConfig) -> Any:
   """Builds the experiment's network, a `torch.nn.Module`."""
-  from official_ext.benchmarks import pytorch_resnet9
+  from studies.pytorch import resnet9
 
   model = params.task.model
-  return pytorch_resnet9.build_network(
+  return resnet9.build_network(
     model.backbone.resnet9.channels,
     model.input_size,
     model.num_classes,
@@ -80,7 +82,7 @@ def build_network(params: cfg.ExperimentConfig) -> Any:
 
 
 def step_options(params: cfg.ExperimentConfig) -> dict[str, Any]:
-  """Returns what `pytorch_resnet9.build_step` takes from an experiment."""
+  """Returns what `resnet9.build_step` takes from an experiment."""
   sgd = params.trainer.optimizer_config.optimizer.sgd_coupled_decay
   return {
     'logit_scale': params.task.model.logit_scale,
@@ -89,3 +91,6 @@ def step_options(params: cfg.ExperimentConfig) -> dict[str, Any]:
     'nesterov': sgd.nesterov,
     'weight_decay': sgd.weight_decay,
   }
+
+
+RIVAL = Rival('PyTorch', 'torch', why_not, build)
