@@ -59,8 +59,7 @@ def main(changes: list[str]) -> None:
     raise UserError('give --gin_file, --seeds and --records_dir; see --help.')
   # TensorFlow is imported here, so that --help and a wrong flag answer at once.
   from official_ext.command_line import streams
-  from official_ext.repeats import records, runs
-  from official_ext.studies import run_tables
+  from official_ext.repeats import records, runs, summary
 
   streams.outlive_readers()
   study = runs.Study(
@@ -73,7 +72,7 @@ def main(changes: list[str]) -> None:
   planned = runs.plan(study, changes, FLAGS.seeds)
   runs.check(study, planned)
   failed = runs.train_all(study, planned)
-  print(run_tables.summary(records.read_all(FLAGS.records_dir)))
+  print(summary.table(records.read_all(FLAGS.records_dir)))
   if failed:
     raise RunError(
       f'{", ".join(failed)} failed, as it says above; the same command tries '
