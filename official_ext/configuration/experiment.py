@@ -27,6 +27,9 @@ from official_ext.errors import UserError
 from official_ext.files import safe_yaml
 from official_ext.machine import devices
 
+# What is trained where no flag names an experiment.
+TRAINED_ALONE = 'resnet9_cifar10'
+
 
 class ExperimentParser(train_utils.ExperimentParser):
   """Garden's parser, with safe YAML and errors of one line.
@@ -160,14 +163,14 @@ def parse(flags_obj: Any) -> cfg.ExperimentConfig:
 
 
 def parse_gin_alone() -> cfg.ExperimentConfig:
-  """Returns what gin binds for `resnet9_cifar10`, to run on this machine.
+  """Returns what gin binds for `TRAINED_ALONE`, wherever it is to run.
 
-  The data is not looked at, so what it decides stays open.
+  What the machine and the data decide stays open.
 
   Raises:
-    UserError: If something in it cannot work.
+    UserError: If a name or the type of a value is wrong.
   """
-  name = 'resnet9_cifar10'
+  name = TRAINED_ALONE
   others = _bound_elsewhere(name)
   if others:
     raise UserError(
@@ -178,9 +181,19 @@ def parse_gin_alone() -> cfg.ExperimentConfig:
   made = parser.base_experiment()
   params = parser.parse_gin(copy.deepcopy(made))
   type_checks.check_types(params, made=made)
+  return params
+
+
+def resolve_alone(params: cfg.ExperimentConfig) -> None:
+  """Fills in what `parse_gin_alone` has left to the machine.
+
+  The data is not looked at, so what it decides stays open.
+
+  Raises:
+    UserError: If something in it cannot work here.
+  """
   devices.resolve(params.runtime)
   validation.check(params, devices.count_replicas(params.runtime))
-  return params
 
 
 def _bound_elsewhere(name: str) -> list[str]:
