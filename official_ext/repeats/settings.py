@@ -21,6 +21,18 @@ from official_ext.configs.fields import Tie
 from official_ext.configuration import experiment
 from official_ext.errors import UserError
 
+# Until the ties of all of Garden's fields are declared.
+fields.of_garden(
+  cfg.DataConfig,
+  ties=dict.fromkeys(
+    ('tfds_data_dir', 'tf_data_service_address', 'sharding'), Tie.PLACE
+  ),
+)
+fields.of_garden(
+  cfg.RuntimeConfig,
+  ties=dict.fromkeys(('tpu', 'worker_hosts', 'task_index'), Tie.PLACE),
+)
+
 # Where a config has the seed of a training.
 SEEDS = ('runtime.seed', 'task.train_data.seed')
 
