@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from official_ext.errors import UserError
-from official_ext.studies import (
+from studies import (
   cost_table,
   figure_tables,
   run_tables,
