@@ -107,7 +107,7 @@ def of_sgd(lr_groups):
     ),
     (
       of_sgd({'pattern': 'beta$'}),
-      r'lr_groups is LrGroup, but must be list\[LrGroup\]',
+      r'lr_groups.* is LrGroup, but must be list\[LrGroup\]',
     ),
   ],
 )

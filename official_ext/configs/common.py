@@ -4,10 +4,11 @@ import dataclasses
 
 from official.core import config_definitions as cfg
 
-from official_ext.configs import fields, optimization
+from official_ext.configs import fields, optimization, parts
 from official_ext.configs.fields import Tie
 
 
+@parts.part('runtime')
 @dataclasses.dataclass
 class RuntimeConfig(cfg.RuntimeConfig):
   """Garden's runtime config, by default of what the machine has.
@@ -52,7 +53,7 @@ class TrainerConfig(cfg.TrainerConfig):
   epochs: float = fields.field(0, tied_to=Tie.FUTURE)
   steps_per_epoch: int = fields.field(0, tied_to=Tie.FUTURE)
   optimizer_config: optimization.OptimizationConfig = fields.field(
-    optimization.OptimizationConfig(), tied_to=Tie.RUN
+    optimization.OptimizationConfig, tied_to=Tie.RUN
   )
 
 

@@ -60,13 +60,17 @@ def field(default: Any, rule: Rule | None = None, tied_to: Any = None) -> Any:
   """Declares a field of a config, as `dataclasses.field` does.
 
   Args:
-    default: Its default; each config gets a copy of its own.
+    default: Its default, of which each config gets a copy; or the class of a
+      config, of which each gets one. It is made only then, when all kinds of a
+      one-of in it are registered.
     rule: What a value has to be.
     tied_to: A `Tie`; by default that of the config it is in, and
       `Tie.WEIGHTS` where nothing else is said.
   """
   metadata = {'rule': rule, 'tied_to': tied_to}
-  if isinstance(default, list | hyperparams.Config):
+  if isinstance(default, type):
+    return dataclasses.field(default_factory=default, metadata=metadata)
+  if isinstance(default, list):
     return dataclasses.field(
       default_factory=lambda: copy.deepcopy(default), metadata=metadata
     )
@@ -219,28 +223,12 @@ def check_value(
   Raises:
     UserError: If it is not.
   """
-  if key in hints:
-    check_type(value, hints[key], name)
-  _check_rule(config, key, value, name)
-
-
-def check_type(value: Any, hint: Any, name: str) -> None:
-  """Raises where a value is not of a type.
-
-  Args:
-    value: The value.
-    hint: The type.
-    name: What to call the value in the message.
-
-  Raises:
-    UserError: If it is not.
-  """
-  if not fits(value, hint):
-    shown = '' if isinstance(value, hyperparams.Config) else f'={value!r}'
+  if key in hints and not fits(value, hints[key]):
     raise UserError(
-      f'{name}{shown} is {type_name(type(value))}, but must be '
-      f'{type_name(hint)}.'
+      f'{name}={value!r} is {type_name(type(value))}, but must be '
+      f'{type_name(hints[key])}.'
     )
+  _check_rule(config, key, value, name)
 
 
 def _check_rule(config: type, key: str, value: Any, name: str) -> None:

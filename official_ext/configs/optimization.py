@@ -65,5 +65,5 @@ class OptimizationConfig(optimization.OptimizationConfig):
   optimizer: OptimizerConfig = dataclasses.field(
     default_factory=OptimizerConfig
   )
-  learning_rate: LrConfig = fields.field(LrConfig(), tied_to=Tie.FUTURE)
+  learning_rate: LrConfig = fields.field(LrConfig, tied_to=Tie.FUTURE)
   ema: MovingAverageConfig | None = fields.field(None, tied_to=Tie.WEIGHTS)

@@ -59,8 +59,14 @@ class Choice(hyperparams.OneOfConfig):
     return super()._get_annotations() | cls.kinds()
 
   @classmethod
-  def choose(cls: type[_Config], config: hyperparams.Config) -> _Config:
+  def choose(
+    cls: type[_Config], config: hyperparams.Config, place: str = ''
+  ) -> _Config:
     """Returns the one-of that has chosen a config of one of its kinds.
+
+    Args:
+      config: What is chosen.
+      place: Where it was, to begin a message with.
 
     Raises:
       UserError: If it is no kind of this one-of.
@@ -72,9 +78,10 @@ class Choice(hyperparams.OneOfConfig):
         made.type = name
         setattr(made, name, config)
         return made
+    names = ', '.join(name for name in known if name != 'type')
     raise UserError(
-      f'{fields.type_name(type(config))} is no {cls.__name__}; there are '
-      f'{", ".join(name for name in known if name != "type")}.'
+      f'{place}{fields.type_name(type(config))} is no {cls.__name__}; there '
+      f'are {names}.'
     )
 
 
@@ -159,6 +166,7 @@ def _maker(config: type[_Config], name: str) -> Callable[..., _Config]:
     made = {}
     for key, value in values.items():
       place = f'gin: {name}.{key}'
+      _check_made(value, place)
       made[key] = _made_of_dicts(value, hints[key], place)
       fields.check_value(config, key, made[key], hints, place)
     return config(**made)
@@ -182,6 +190,16 @@ def _default(declared: dataclasses.Field) -> Any:
   if declared.default_factory is not dataclasses.MISSING:
     return declared.default_factory()
   return declared.default
+
+
+def _check_made(value: Any, place: str) -> None:
+  """Raises for a reference without parentheses, which is not a part yet."""
+  for item in value if isinstance(value, list | tuple) else [value]:
+    if inspect.isfunction(item):
+      raise UserError(
+        f'{place} is a reference to {item.__name__}; write parentheses behind '
+        f'it to make one, as in @{item.__name__}().'
+      )
 
 
 def _made_of_dicts(value: Any, hint: Any, place: str) -> Any:
@@ -217,13 +235,12 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
     hints = typing.get_type_hints(function)
     for key, value in bound.arguments.items():
       name = f'gin: {function.__name__}.{key}'
-      for item in value if isinstance(value, list | tuple) else [value]:
-        if inspect.isfunction(item):
-          raise UserError(
-            f'{name} is a reference to {item.__name__}; write parentheses '
-            f'behind it to make one, as in @{item.__name__}().'
-          )
-      fields.check_type(value, hints[key], name)
+      _check_made(value, name)
+      if not fields.fits(value, hints[key]):
+        raise UserError(
+          f'{name}={value!r} is {fields.type_name(type(value))}, but must be '
+          f'{fields.type_name(hints[key])}.'
+        )
     return function(*args, **kwargs)
 
   return wrapper

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 
-
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 # Processes are forked from one that has imported TensorFlow and run nothing.
