@@ -39,6 +39,7 @@ class PlainCnn(tf_keras.Model):
 
   def __init__(self, input_specs, config, norm, kernel_regularizer=None):
     """Builds the network."""
+
     def convolve(x, filters):
       x = layers.Conv2D(
         filters,

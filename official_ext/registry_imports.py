@@ -8,5 +8,11 @@ Importing this module is enough to use the network `resnet9` and the experiment
 from official.vision import registry_imports
 
 from official_ext.datasets import procedural_shapes
-from official_ext.experiments import small_images
-from official_ext.tasks import image_classification
+from official_ext.experiments import (
+  garden_classification,
+  maskrcnn,
+  retinanet,
+  semantic_segmentation,
+  small_images,
+)
+from official_ext.tasks import garden_tasks, image_classification

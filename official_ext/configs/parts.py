@@ -238,11 +238,7 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
     for key, value in bound.arguments.items():
       name = f'gin: {function.__name__}.{key}'
       _check_made(value, name)
-      if not fields.fits(value, hints[key]):
-        raise UserError(
-          f'{name}={value!r} is {fields.type_name(type(value))}, but must be '
-          f'{fields.type_name(hints[key])}.'
-        )
+      fields.check_type(value, hints[key], name)
     return function(*args, **kwargs)
 
   return wrapper

@@ -2,6 +2,7 @@
 
 from helpers.flags import Flags
 
+from official_ext import registry_imports  # noqa: F401
 from official_ext.configuration import experiment, gin_config
 from official_ext.training import session
 
