@@ -223,12 +223,28 @@ def check_value(
   Raises:
     UserError: If it is not.
   """
-  if key in hints and not fits(value, hints[key]):
-    raise UserError(
-      f'{name}={value!r} is {type_name(type(value))}, but must be '
-      f'{type_name(hints[key])}.'
-    )
+  if key in hints:
+    check_type(value, hints[key], name)
   _check_rule(config, key, value, name)
+
+
+def check_type(value: Any, hint: Any, name: str) -> None:
+  """Raises where a value is not of a type.
+
+  Args:
+    value: The value.
+    hint: The type.
+    name: What to call the value in the message.
+
+  Raises:
+    UserError: If it is not.
+  """
+  if not fits(value, hint):
+    shown = '' if isinstance(value, hyperparams.Config) else f'={value!r}'
+    raise UserError(
+      f'{name}{shown} is {type_name(type(value))}, but must be '
+      f'{type_name(hint)}.'
+    )
 
 
 def _check_rule(config: type, key: str, value: Any, name: str) -> None:
