@@ -1,17 +1,21 @@
 """Crop, flip, cutout and normalisation against the original and by property."""
 
+import dataclasses
 import pathlib
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import input_batches
+from helpers import input_batches, tiny
 from helpers.input_batches import augmented_by
 from official.vision.ops import augment as garden_augment
 
+from official_ext.augmentation import base
 from official_ext.augmentation.crop import Crop
 from official_ext.augmentation.cutout import Cutout
 from official_ext.augmentation.flip import Flip
+from official_ext.configs import parts
+from official_ext.configs.augmentation import Augmentation
 from official_ext.dataloaders import preprocessing
 from official_ext.ops import stateless_random
 from official_ext.ops.normalize import normalize
@@ -280,3 +284,99 @@ def test_normalisation_by_channel():
     normalize(images, mean, stddev),
     np.float32((images - np.array(mean)) / np.array(stddev)),
   )
+
+
+# Augmentations of one's own.
+
+
+@parts.kind(Augmentation, 'test_gain')
+@dataclasses.dataclass
+class Gain(base.ImageAugmentation):
+  """Multiplies each image by a number of its own, after normalisation."""
+
+  most: int = 5
+
+  after_normalization = True
+
+  def draw(self, seed, count, height, width):
+    del height, width
+    return stateless_random.integers(seed, count, [self.most])[:, 0]
+
+  def apply(self, images, choices):
+    gains = tf.cast(choices, images.dtype)
+    return images * gains[:, tf.newaxis, tf.newaxis, tf.newaxis]
+
+
+def drawn(*steps, count=200):
+  config = train_config(
+    augmentations=augmented_by(*steps), global_batch_size=count
+  )
+  return [c.numpy() for c in preprocessing.draw(config, SEED, [32, 32])]
+
+
+def test_an_augmentation_more_leaves_the_draws_of_the_others():
+  crops, flips, holes = drawn(Crop(), Flip(), Cutout())
+  again, gains, holes_again, flips_again = drawn(
+    Crop(), Gain(), Cutout(), Flip()
+  )
+  np.testing.assert_array_equal(again, crops)
+  np.testing.assert_array_equal(flips_again, flips)
+  np.testing.assert_array_equal(holes_again, holes)
+  np.testing.assert_array_equal(drawn(Gain())[0], gains)
+  # From a stream of its own: uniform, and without regard to the others.
+  many = 20_000
+  flips, gains = drawn(Flip(), Gain(), count=many)
+  assert abs(chi_square_excess(5 * flips + gains, 10)) < 4
+
+
+def test_the_same_augmentation_twice_draws_anew():
+  for step in (Crop(), Flip(), Gain()):
+    first, second, third = drawn(step, step, step)
+    assert (first != second).any()
+    assert (second != third).any()
+    np.testing.assert_array_equal(drawn(step)[0], first)
+
+
+def test_stratified_augmentations_spread_each_by_itself():
+  """Beside one that is not, and twice the same; each has ranks of its own."""
+  steps = Crop(padding=1, stratified=True), Gain(), Flip(stratified=True)
+  config = train_config(
+    augmentations=augmented_by(*steps, Flip(stratified=True))
+  )
+  ranks = preprocessing.draw_ranks(config, tf.constant(3), 90).numpy()
+  assert ranks.shape == (90, 3)
+  for column in ranks.T:
+    begin = column.min()
+    np.testing.assert_array_equal(np.sort(column) - begin, np.arange(90))
+  crops = steps[0].spread(tf.constant(ranks[:, 0])).numpy()
+  counts = np.bincount(3 * crops[:, 0] + crops[:, 1], minlength=9)
+  np.testing.assert_array_equal(counts, np.full(9, 10))
+  flips = [steps[2].spread(tf.constant(r)).numpy() for r in ranks[:, 1:].T]
+  assert [flip.sum() for flip in flips] == [45, 45]
+  assert (flips[0] != flips[1]).any()
+
+
+def test_what_needs_normalised_images_gets_them_in_its_turn():
+  """Bytes up to there, float32 from there on, and normalised once."""
+  images = np.full([2, 4, 4, 1], 200, np.uint8)
+  config = train_config(
+    augmentations=augmented_by(Flip(), Gain(), Gain(most=9)),
+    mean_rgb=[100.0],
+    stddev_rgb=[50.0],
+  )
+  choices = [np.array([True, False]), np.array([3, 0]), np.array([2, 7])]
+  result = preprocessing.apply(images, config, list(map(tf.constant, choices)))
+  np.testing.assert_array_equal(result[0], np.full([4, 4, 1], 2.0 * 3 * 2))
+  np.testing.assert_array_equal(result[1], np.zeros([4, 4, 1]))
+
+
+def test_gin_and_an_override_name_an_augmentation_of_ones_own(shapes_dir):
+  lines = 'test_gain.most = 3', 'small_images.augmentations = [@test_gain()]'
+  data = tiny.config(shapes_dir, lines).task.train_data
+  assert [one.get() for one in data.augmentations] == [Gain(most=3)]
+  override = '[{type: flip}, {type: test_gain, test_gain: {most: 2}}]'
+  data = tiny.config(
+    shapes_dir,
+    override=f'{{task: {{train_data: {{augmentations: {override}}}}}}}',
+  ).task.train_data
+  assert [one.get() for one in data.augmentations] == [Flip(), Gain(most=2)]

@@ -107,7 +107,7 @@ def of_sgd(lr_groups):
     ),
     (
       of_sgd({'pattern': 'beta$'}),
-      r'lr_groups is LrGroup, but must be list\[LrGroup\]',
+      r'lr_groups.* is LrGroup, but must be list\[LrGroup\]',
     ),
   ],
 )
@@ -152,6 +152,39 @@ def test_counts_of_a_runs_own_params_follow_what_is_changed(parse, tmp_path):
   assert counts('task.train_data.global_batch_size=50') == (24 * 2, 2, 1)
   assert counts('trainer.epochs=6') == (6 * 3, 3, 1)
   assert counts('trainer.train_steps=5') == (5, 3, 1)
+
+
+def test_counts_follow_the_epochs_with_a_schedule_of_gardens_too(
+  parse, tmp_path
+):
+  """A cosine has no epochs of its own; a run's file has its steps."""
+  learning_rate = 'trainer.optimizer_config.learning_rate'
+  cosine = f'{learning_rate}.type=cosine,{learning_rate}.cosine.decay_steps=9'
+  file = tmp_path / 'params.yaml'
+
+  def counts(override='', **flags):
+    params = parse(params_override=override, **flags)
+    trainer = params.trainer
+    file.write_text(safe_yaml.dump(params.as_dict()))
+    return (
+      trainer.train_steps,
+      trainer.steps_per_epoch,
+      *(
+        getattr(trainer, f'{name}_interval')
+        for name in ('summary', 'checkpoint', 'validation')
+      ),
+    )
+
+  assert counts(cosine) == (24 * 3, 3, 3, 3, 3)
+  batches_of_50 = 'task.train_data.global_batch_size=50'
+  again = [str(file)]
+  assert counts(batches_of_50, config_file=again) == (24 * 2, 2, 2, 2, 2)
+  assert counts('trainer.epochs=5', config_file=again) == (5 * 2, 2, 2, 2, 2)
+  # Its own schedule is as long as ever, and steps that were asked for stay.
+  params = parse(config_file=again, params_override='trainer.train_steps=7')
+  schedule = params.trainer.optimizer_config.learning_rate
+  assert (schedule.type, schedule.cosine.decay_steps) == ('cosine', 9)
+  assert params.trainer.train_steps == 7
 
 
 @pytest.mark.parametrize(

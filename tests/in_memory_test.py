@@ -13,7 +13,7 @@ from official_ext.configs.image_classification import (
   ImageClassificationModel,
   ImageClassificationTask,
 )
-from official_ext.dataloaders import tfds_builder
+from official_ext.dataloaders import in_memory, tfds_builder
 from official_ext.dataloaders.data_sets import DataSets
 from official_ext.errors import UserError
 
@@ -394,3 +394,84 @@ def test_another_process_prepares_the_same_data_set(tmp_path, monkeypatch):
   assert TwoLabels.on_generate is None
   assert builder.info.splits['train'].num_examples == 4
   assert os.listdir(tmp_path / 'two_labels') == ['1.0.0']
+
+
+# A run's handle on its data.
+
+
+@pytest.fixture
+def counted(monkeypatch):
+  """Counts how often a builder is opened, and which splits are decoded."""
+  opened, decoded = [], []
+  open_builder, load_split = tfds_builder.open_builder, in_memory.load
+
+  def open_and_count(*args):
+    opened.append(args)
+    return open_builder(*args)
+
+  def load_and_count(source, model):
+    decoded.append(source.split)
+    return load_split(source, model)
+
+  monkeypatch.setattr(tfds_builder, 'open_builder', open_and_count)
+  monkeypatch.setattr(in_memory, 'load', load_and_count)
+  return opened, decoded
+
+
+def task_of(folder, **overrides):
+  validation = DataConfig(
+    tfds_name='toys',
+    tfds_split='test',
+    tfds_data_dir=str(folder),
+    is_training=False,
+  )
+  return ImageClassificationTask(
+    model=model_config(),
+    train_data=train_config(folder, **overrides),
+    validation_data=validation,
+  )
+
+
+def test_a_builder_is_opened_once_and_each_split_decoded_once(
+  tmp_path, counted
+):
+  store(tmp_path)
+  opened, decoded = counted
+  task = task_of(tmp_path)
+  data = DataSets(task)
+  assert (opened, decoded) == ([], [])
+  assert (data.train.info.num_examples, data.test.info.num_examples) == (7, 2)
+  assert (len(opened), decoded) == (1, [])
+  train, test = data.load(task.train_data), data.load(task.validation_data)
+  np.testing.assert_array_equal(train.images, make_images(7))
+  np.testing.assert_array_equal(test.images, make_images(7)[:2])
+  assert data.load(task.train_data) is train
+  # The same split under another config, such as one for another device.
+  other = task.train_data.replace(preprocess_on_device=True)
+  assert data.load(other) is train
+  assert (len(opened), decoded) == (1, ['train', 'test'])
+
+
+def test_another_split_or_data_set_is_another_one(tmp_path, counted):
+  for name in ('toys', 'more_toys'):
+    store(tmp_path, name)
+  opened, decoded = counted
+  task = task_of(tmp_path)
+  task.validation_data.tfds_name = 'more_toys'
+  data = DataSets(task)
+  first = data.load(task.train_data)
+  rest = data.load(train_config(tmp_path, split='train[3:]'))
+  np.testing.assert_array_equal(rest.images, first.images[3:])
+  assert data.load(task.validation_data).info.name == 'more_toys test'
+  assert [name for name, *_ in opened] == ['toys', 'more_toys']
+  assert decoded == ['train', 'train[3:]', 'test']
+
+
+def test_the_place_of_an_error_is_that_of_the_split(tmp_path):
+  store(tmp_path)
+  task = task_of(tmp_path)
+  task.validation_data.tfds_split = 'tets'
+  data = DataSets(task)
+  assert data.train.info.num_examples == 7
+  with pytest.raises(UserError, match=r"^task.validation_data.tfds_split='te"):
+    _ = data.test

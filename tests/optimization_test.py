@@ -9,6 +9,12 @@ from official.core import exp_factory
 from official.modeling import optimization
 
 from official_ext import registry_imports  # noqa: F401
+from official_ext.configs import fields
+from official_ext.configs.optimization import (
+  LrConfig,
+  OptimizationConfig,
+  OptimizerConfig,
+)
 from official_ext.modeling.optimization import lr_schedule, sgd
 
 REFERENCE = pathlib.Path(__file__).parent / 'data' / 'resnet9_reference.npz'
@@ -38,6 +44,50 @@ def test_piecewise_linear_with_a_flat_tail():
   np.testing.assert_allclose(rates, expected, rtol=0, atol=1e-7)
   again = lr_schedule.PiecewiseLinear.from_config(schedule.get_config())
   assert again(7) == schedule(7)
+
+
+@pytest.mark.parametrize(
+  ('options', 'epochs', 'values'),
+  [
+    ({}, [0, 5, 24], [0, 0.4, 0]),
+    (
+      {'peak_learning_rate': 1.0, 'peak_epoch': 2, 'final_learning_rate': 0.1},
+      [0, 2, 24],
+      [0, 1.0, 0.1],
+    ),
+    (
+      {'final_learning_rate': 0.1, 'flat_epochs': 2, 'peak_epoch': 1.25},
+      [0, 1.25, 22, 24],
+      [0, 0.4, 0.1, 0.1],
+    ),
+  ],
+)
+def test_triangular_is_piecewise_linear_at_its_knots(options, epochs, values):
+  filled_in = {'epochs': 24, 'steps_per_epoch': 7}
+  triangular = lr_schedule.TriangularLrConfig(**options, **filled_in)
+  knots = lr_schedule.PiecewiseLinearLrConfig(
+    epochs=epochs, values=values, steps_per_epoch=7
+  )
+  for config in (triangular, knots):
+    fields.check(config)
+  schedules = [
+    optimization.OptimizerFactory(
+      OptimizationConfig(
+        optimizer=OptimizerConfig(type='sgd'),
+        learning_rate=LrConfig.choose(config),
+      )
+    ).build_learning_rate()
+    for config in (triangular, knots)
+  ]
+  steps = np.arange(-1, 24 * 7 + 10)
+  rates, expected = (
+    np.array([schedule(step).numpy() for step in steps])
+    for schedule in schedules
+  )
+  np.testing.assert_array_equal(rates, expected)
+  np.testing.assert_allclose(
+    rates, np.interp((steps + 1) / 7, epochs, values), rtol=0, atol=1e-6
+  )
 
 
 @pytest.mark.parametrize('nesterov', [True, False])

@@ -6,7 +6,10 @@ from typing import Any
 
 from official.modeling import hyperparams
 
-from official_ext.configs import fields
+from official_ext.configs import (
+  fields,
+  garden_fields,  # noqa: F401  It says what Garden's own fields are tied to.
+)
 from official_ext.configs.fields import Tie
 
 _MISSING = object()

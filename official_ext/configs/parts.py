@@ -98,8 +98,8 @@ def kind(one_of: type[Choice], name: str) -> _ConfigClass:
     if own is None:
       own = one_of._kinds = {}
     _check_new(name, own.get(name), config)
-    own[name] = config
-    return part(name)(config)
+    own[name] = part(name)(config)
+    return config
 
   return register
 
@@ -114,11 +114,13 @@ def part(name: str) -> _ConfigClass:
   def register(config: type[_Config]) -> type[_Config]:
     there = {n: c for c, n in _NAMES.items()}.get(name)
     _check_new(name, there, config)
-    if there is None:
-      _MAKERS[config] = gin.external_configurable(
-        _maker(config, name), name=name, module=_MODULE
-      )
-      _NAMES[config] = name
+    if there:  # Gin takes a name a second time from an interactive session.
+      _NAMES.pop(there)
+      gin.enter_interactive_mode()
+    _MAKERS[config] = gin.external_configurable(
+      _maker(config, name), name=name, module=_MODULE
+    )
+    _NAMES[config] = name
     return config
 
   return register
