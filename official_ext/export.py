@@ -54,7 +54,6 @@ def main() -> None:
   if not FLAGS.model_dir or not FLAGS.export_dir:
     raise UserError('give --model_dir and --export_dir; see --help.')
   # TensorFlow is imported here, so that --help and a wrong flag answer at once.
-  from official_ext.dataloaders import in_memory
   from official_ext.serving import export_lib, trained_model
 
   export_dir = os.path.expanduser(FLAGS.export_dir)
@@ -62,9 +61,9 @@ def main() -> None:
   trained = trained_model.load_for_inference(
     FLAGS.model_dir, FLAGS.checkpoint, FLAGS.data_dir
   )
-  task, data = trained.params.task, None
+  data = None
   if FLAGS.evaluate:
-    data = in_memory.load(task.validation_data, task.model)
+    data = trained.task.data.load(trained.params.task.validation_data)
   print(f'Exporting {trained.describe()}', flush=True)
   export_lib.export(trained, export_dir)
   if data:

@@ -129,7 +129,7 @@ def _report(builder: Any, bindings: dict[str, Any]) -> None:
   command += ['--gin_file', 'gin/resnet9_v100.gin']
   for key, value in bindings.items():
     literal = json.dumps(value, ensure_ascii=False)  # Gin reads no surrogates.
-    command += ['--gin_params', f'resnet9_cifar10.{key}={literal}']
+    command += ['--gin_params', f'data.{key}={literal}']
   print(
     f'Wrote {info.full_name} to {builder.data_path}: {counts} images of '
     f'{width}×{height} pixels in {len(names)} classes ({", ".join(names)}).\n'

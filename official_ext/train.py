@@ -7,14 +7,14 @@ Usage::
 Flags, most of them Garden's (--helpfull lists the rest):
 
   --gin_file         A gin file, of one's own or of this package; repeatable.
-  --gin_params       A binding such as "resnet9_cifar10.epochs=30"; repeatable.
+  --gin_params       A binding such as "run.epochs=30"; repeatable.
   --config_file      YAML over the experiment's config, after gin; repeatable.
   --params_override  YAML or a.b=1,c=2 over all of these.
   --model_dir        Folder of the run, new or to go on with; by default a new
                      one in runs/.
   --mode             train_and_eval (default), train, train_and_post_eval, eval
                      or continuous_eval.
-  --experiment       resnet9_cifar10 (default) or one of Garden's.
+  --experiment       small_images (default) or one of Garden's.
   --traceback        Show the full trace of an error.
 """
 
@@ -32,6 +32,7 @@ FLAGS = flags.FLAGS
 def main() -> None:
   """Reads the configuration, then trains in a folder of the run's own."""
   # TensorFlow is imported here, so that --help and a wrong flag answer at once.
+  from official_ext import registry_imports  # noqa: F401
   from official_ext.command_line import streams
   from official_ext.configuration import experiment, gin_config
   from official_ext.machine import workers
@@ -41,21 +42,21 @@ def main() -> None:
   streams.outlive_readers()
   gin_files = FLAGS.gin_file or []
   gin_config.parse(gin_files, FLAGS.gin_params or [])
-  params = experiment.parse(FLAGS)
+  asked = experiment.parse(FLAGS)
   if not FLAGS.model_dir and 'train' not in FLAGS.mode:
     raise UserError(f'--mode={FLAGS.mode} needs the --model_dir of a run.')
-  is_chief = workers.configure(params.runtime).is_chief
+  is_chief = workers.configure(asked.params.runtime).is_chief
   with (
     run_dir.chosen(FLAGS.model_dir, gin_files, FLAGS.experiment)
     if is_chief
     else contextlib.nullcontext(FLAGS.model_dir)
   ) as model_dir:
-    session.run(experiment.Experiment(params), FLAGS.mode, model_dir)
+    session.run(asked, FLAGS.mode, model_dir)
 
 
 if __name__ == '__main__':
   tfm_flags.define_flags()
   cli.define_flags()
-  FLAGS.set_default('experiment', 'resnet9_cifar10')
+  FLAGS.set_default('experiment', 'small_images')
   FLAGS.set_default('mode', 'train_and_eval')
   cli.run(main)

@@ -5,12 +5,15 @@ import pathlib
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import input_batches
+from helpers.input_batches import augmented_by
 from official.vision.ops import augment as garden_augment
 
-from official_ext.configs import common
-from official_ext.configs.image_classification import DataConfig
+from official_ext.augmentation.crop import Crop
+from official_ext.augmentation.cutout import Cutout
+from official_ext.augmentation.flip import Flip
 from official_ext.dataloaders import preprocessing
-from official_ext.ops import augment, stateless_random
+from official_ext.ops import stateless_random
 from official_ext.ops.normalize import normalize
 
 REFERENCE = pathlib.Path(__file__).parent / 'data' / 'resnet9_reference.npz'
@@ -34,11 +37,12 @@ everywhere = pytest.mark.parametrize('run', [eagerly, in_tf_data, under_xla])
 
 
 def train_config(**overrides):
-  augmentation = common.Augmentation(type='cutout')
-  return DataConfig(
-    is_training=True,
-    **{'global_batch_size': 6, 'aug_type': augmentation, **overrides},
-  )
+  options = {
+    'global_batch_size': 6,
+    'augmentations': augmented_by(Crop(), Flip(), Cutout()),
+    **overrides,
+  }
+  return input_batches.train_config(**options)
 
 
 def chi_square_excess(values, cells):
@@ -56,7 +60,7 @@ def test_the_original_code_gives_the_same_images(run):
   given = reference['augment/crop_y_crop_x_flip_cutout_y_cutout_x']
 
   def apply(images, offsets, flips, corners):
-    choices = preprocessing.Choices(offsets, flips, corners)
+    choices = [offsets, flips, corners]
     return preprocessing.apply(images, train_config(), choices)
 
   result = run(
@@ -96,8 +100,11 @@ def test_crops_are_windows_of_the_padded_image(run, padding, mode, numpy_mode):
   side = 2 * padding + 1
   offsets = np.stack(np.divmod(np.arange(81) % side**2, side), 1)
   flips = np.arange(81) % 3 == 0
+  crop = Crop(padding=padding, mode=mode)
   result = run(
-    lambda *args: augment.crop_and_flip(*args, padding, mode),
+    lambda images, offsets, flips: Flip().apply(
+      crop.apply(images, offsets), flips
+    ),
     images,
     offsets.astype(np.int32),
     flips,
@@ -114,12 +121,12 @@ def test_crops_are_windows_of_the_padded_image(run, padding, mode, numpy_mode):
 @pytest.mark.parametrize('padding', [-1, 5])
 def test_padding_that_cannot_be_reflected(padding):
   with pytest.raises(ValueError, match=f'padding={padding} .* 6x5'):
-    augment.crop_and_flip(tf.zeros([1, 6, 5, 1]), [[0, 0]], [False], padding)
+    Crop(padding=padding).apply(tf.zeros([1, 6, 5, 1]), tf.constant([[0, 0]]))
 
 
 @everywhere
 def test_cutout_zeroes_64_pixels_of_each_channel(run):
-  cutout = augment.Cutout(8)
+  cutout = Cutout(size=8)
 
   def cut(images):
     return cutout.apply(images, cutout.draw(SEED, 500, 32, 24))
@@ -138,7 +145,7 @@ def test_cutout_zeroes_64_pixels_of_each_channel(run):
 @everywhere
 @pytest.mark.parametrize('size', [4, 5])
 def test_cutout_may_be_cut_off_as_gardens_is(run, size):
-  cutout = augment.Cutout(size, inside=False)
+  cutout = Cutout(size=size, inside=False)
 
   def cut(images):
     return cutout.apply(images, cutout.draw(SEED, 400, 8, 6))
@@ -161,7 +168,7 @@ def test_garden_cuts_off_the_same_squares():
     image = tf.ones([6, 6, 1], tf.uint8)
     hole = garden_augment.cutout(image, pad_size=2).numpy()[..., 0] == 0
     holes.add(hole.tobytes())
-  cutout = augment.Cutout(4, inside=False)
+  cutout = Cutout(size=4, inside=False)
   ours = cutout.apply(
     tf.ones([300, 6, 6, 1]), cutout.draw(SEED, 300, 6, 6)
   ).numpy()
@@ -170,15 +177,12 @@ def test_garden_cuts_off_the_same_squares():
 
 @everywhere
 def test_a_cutout_before_normalisation_is_black(run):
-  augmentation = common.Augmentation(
-    type='cutout', cutout=common.Cutout(size=2, before_normalization=True)
-  )
   config = train_config(
-    aug_type=augmentation, mean_rgb=[100.0], stddev_rgb=[50.0], crop_padding=0
+    augmentations=augmented_by(Cutout(size=2, before_normalization=True)),
+    mean_rgb=[100.0],
+    stddev_rgb=[50.0],
   )
-  choices = preprocessing.Choices(
-    np.zeros([1, 2], np.int32), np.array([False]), np.array([[1, 0]], np.int32)
-  )
+  choices = [np.array([[1, 0]], np.int32)]
   result = run(
     lambda images: preprocessing.apply(images, config, choices),
     np.full([1, 4, 4, 1], 200, np.uint8),
@@ -191,7 +195,7 @@ def test_a_cutout_before_normalisation_is_black(run):
 @pytest.mark.parametrize('dtype', ['uint8', 'float16', 'bfloat16', 'float32'])
 def test_cutout_keeps_the_type(dtype):
   images = tf.cast(tf.fill([2, 8, 8, 1], 3), dtype)
-  result = augment.Cutout(2).apply(images, tf.constant([[0, 6], [6, 0]]))
+  result = Cutout(size=2).apply(images, tf.constant([[0, 6], [6, 0]]))
   assert result.dtype == dtype
   assert tf.reduce_sum(tf.cast(result, tf.int32)) == 3 * 2 * (64 - 4)
   assert not result[0, 1, 7, 0]
@@ -199,7 +203,7 @@ def test_cutout_keeps_the_type(dtype):
 
 
 def test_cutout_is_an_augmenter_of_garden():
-  cutout = augment.Cutout(size=3, seed=1)
+  cutout = Cutout(size=3)
   assert isinstance(cutout, garden_augment.ImageAugment)
   image = cutout.distort(tf.ones([8, 9, 3]))
   assert image.shape == [8, 9, 3]
@@ -212,27 +216,25 @@ def test_cutout_is_an_augmenter_of_garden():
 
 def test_cutout_draws_anew_inside_tf_data():
   images = tf.data.Dataset.from_tensors(tf.ones([32, 32, 1])).repeat(20)
-  cut = images.map(augment.Cutout(seed=5).distort)
+  cut = images.map(Cutout().distort)
   first, second = (np.stack(list(cut.as_numpy_iterator())) for _ in range(2))
-  np.testing.assert_array_equal(first, second)
   assert len(np.unique(first, axis=0)) > 15
+  assert (first != second).any()
 
 
 def test_cutout_of_a_size_that_does_not_fit():
-  with pytest.raises(ValueError, match='size=0 must be at least 1'):
-    augment.Cutout(0)
   with pytest.raises(ValueError, match=r'size=33 does not fit .* 64x32'):
-    augment.Cutout(33).distort(tf.ones([64, 32, 3]))
+    Cutout(size=33).distort(tf.ones([64, 32, 3]))
 
 
 def test_draws_are_uniform_and_independent():
   count = 100_000
-  y, x = augment.draw_offsets(SEED, count, 4).numpy().T
+  y, x = Crop().draw(SEED, count, 32, 32).numpy().T
   assert abs(chi_square_excess(9 * y + x, 81)) < 4
   assert abs(chi_square_excess(81 * y[::2] + 9 * y[1::2] + x[::2], 729)) < 4
-  flips = augment.draw_flips(SEED, count).numpy()
+  flips = Flip().draw(SEED, count, 32, 32).numpy()
   assert abs(chi_square_excess(flips[::2] + 2 * flips[1::2], 4)) < 4
-  y, x = augment.Cutout(8).draw(SEED, count, 32, 32).numpy().T
+  y, x = Cutout().draw(SEED, count, 32, 32).numpy().T
   assert abs(chi_square_excess(25 * y + x, 625)) < 4
 
 
@@ -247,7 +249,8 @@ def test_choices_of_one_image_are_independent():
 
 def test_every_epoch_step_and_seed_draws_anew():
   draws = {
-    augment.draw_offsets(stateless_random.make_seed(*point), 50, 4)
+    Crop()
+    .draw(stateless_random.make_seed(*point), 50, 32, 32)
     .numpy()
     .tobytes()
     for point in [
@@ -262,11 +265,7 @@ def test_every_epoch_step_and_seed_draws_anew():
 
 def test_what_is_switched_off_is_left_out():
   config = train_config(
-    crop_padding=0,
-    aug_rand_hflip=False,
-    aug_type=None,
-    mean_rgb=[0.0] * 3,
-    stddev_rgb=[1.0] * 3,
+    augmentations=[], mean_rgb=[0.0] * 3, stddev_rgb=[1.0] * 3
   )
   images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
   batch = preprocessing.Unprocessed(images, 0, 0, 0)

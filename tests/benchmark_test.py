@@ -41,9 +41,7 @@ def _benchmark(cwd, *arguments):
 
 def test_resnet9_takes_379_million_multiply_adds(shapes_dir):
   """By hand, at 32×32: height × width × 9 × channels in × channels out."""
-  params = tiny.config(
-    shapes_dir, ['resnet9_cifar10.channels = [64, 128, 256, 512]']
-  )
+  params = tiny.config(shapes_dir, ['resnet9.channels = [64, 128, 256, 512]'])
   model = _model(params)
   layers = [
     *(32 * 32 * 9 * 3 * 64, 32 * 32 * 9 * 64 * 128),
@@ -200,7 +198,7 @@ def test_a_record_does_not_say_where_it_was_written(place):
 
 
 def test_a_download_is_refused(tmp_path):
-  gin_config.parse([], [f"resnet9_cifar10.data_dir = '{tmp_path}'"])
+  gin_config.parse([], [f"data.data_dir = '{tmp_path}'"])
   with pytest.raises(UserError, match=f'cifar10 is not in {tmp_path}'):
     local_data.check(Flags())
   assert list(tmp_path.iterdir()) == []
@@ -222,7 +220,7 @@ def measured(shapes_dir, tmp_path_factory):
   """The folder and the result of a command, with a TMPDIR of its own in it."""
   folder = tmp_path_factory.mktemp('benchmark')
   (folder / 'tmp').mkdir()
-  bindings = (*tiny.BINDINGS, f"resnet9_cifar10.data_dir = '{shapes_dir}'")
+  bindings = (*tiny.BINDINGS, f"data.data_dir = '{shapes_dir}'")
   result = _benchmark(
     folder,
     *(f'--gin_params={line}' for line in bindings),
@@ -292,14 +290,14 @@ def test_steps_are_compared_round_by_round():
 
 
 def test_a_change_is_measured_beside_the_recipe(shapes_dir, tmp_path):
-  bindings = (*tiny.BINDINGS, f"resnet9_cifar10.data_dir = '{shapes_dir}'")
+  bindings = (*tiny.BINDINGS, f"data.data_dir = '{shapes_dir}'")
   (tmp_path / 'recipe.gin').write_text('\n'.join(bindings))
   (tmp_path / 'shorter.gin').write_text(
-    "resnet9_cifar10.activation = 'celu'\nresnet9_cifar10.epochs = 2\n"
+    "norm_activation.activation = 'celu'\nrun.epochs = 2\n"
   )
   arguments = ('--gin_file=recipe.gin', '--rounds=1', '--seconds=0.05')
   arguments += ('--json=steps.json', 'shorter.gin')
-  arguments += ('longer:resnet9_cifar10.epochs = 4',)
+  arguments += ('longer:run.epochs = 4',)
   result = _benchmark(tmp_path, *arguments)
   assert result.returncode == 0, result.stderr
   figures = json.loads((tmp_path / 'steps.json').read_text())
@@ -406,7 +404,7 @@ def test_a_failing_process_is_told_in_one_line():
 
 
 def test_pytorch_is_left_out_where_it_is_another_network(shapes_dir):
-  params = tiny.config(shapes_dir, ["resnet9_cifar10.pooling = 'avg'"])
+  params = tiny.config(shapes_dir, ["head.pooling = 'avg'"])
   assert pytorch_step.why_not(params) in (
     'PyTorch is not installed',
     "task.model.pooling='avg' is not written in PyTorch here",

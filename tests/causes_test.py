@@ -64,7 +64,7 @@ RECIPE = {
 
 def _config(*files):
   gin_config.parse(['gin/resnet9_v100.gin', *files], [])
-  return _flat(exp_factory.get_exp_config('resnet9_cifar10').as_dict())
+  return _flat(exp_factory.get_exp_config('small_images').as_dict())
 
 
 def _flat(tree, place=''):

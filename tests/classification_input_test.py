@@ -10,12 +10,15 @@ import tensorflow as tf
 from helpers.input_batches import (
   SHAPE,
   assert_same,
+  augmented_by,
   batches,
   make_data,
   train_config,
 )
 
-from official_ext.configs import common
+from official_ext.augmentation.crop import Crop
+from official_ext.augmentation.cutout import Cutout
+from official_ext.augmentation.flip import Flip
 from official_ext.configs.image_classification import DataConfig
 from official_ext.dataloaders import classification_input, preprocessing
 from official_ext.errors import UserError
@@ -221,8 +224,7 @@ def test_images_per_second(capsys):
   config = train_config(
     global_batch_size=512,
     dtype='bfloat16',
-    aug_type=common.Augmentation(type='cutout'),
-    crop_padding=4,
+    augmentations=augmented_by(Crop(), Flip(), Cutout()),
   )
   data = make_data(10_000, (32, 32, 3))
   iterator = iter(classification_input.build(data, config))

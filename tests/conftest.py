@@ -56,7 +56,7 @@ def trained_run(shapes_dir, tmp_path_factory):
 
   folder = tmp_path_factory.mktemp('runs') / 'tiny'
   # TFLite quantises kernels of 1,024 weights and more.
-  tiny.run(shapes_dir, folder, ['resnet9_cifar10.channels = [4, 8, 16, 16]'])
+  tiny.run(shapes_dir, folder, ['resnet9.channels = [4, 8, 16, 16]'])
   return folder
 
 

@@ -231,12 +231,12 @@ def without_root_powers():
 
 def test_a_folder_made_read_only_in_the_middle(shapes_dir, tmp_path):
   run = tmp_path / 'run'
-  bindings = [*tiny.BINDINGS, f"resnet9_cifar10.data_dir = '{shapes_dir}'"]
+  bindings = [*tiny.BINDINGS, f"data.data_dir = '{shapes_dir}'"]
   process = subprocess.Popen(
     [
       *(sys.executable, '-m', 'official_ext.train', '--model_dir', str(run)),
       *(f'--gin_params={line}' for line in bindings),
-      '--gin_params=resnet9_cifar10.epochs = 9999',
+      '--gin_params=run.epochs = 9999',
     ],
     env=os.environ | {'PYTHONPATH': str(ROOT)},
     stdout=subprocess.DEVNULL,
@@ -260,7 +260,7 @@ def test_a_folder_made_read_only_in_the_middle(shapes_dir, tmp_path):
 def test_weights_that_are_not_finite_are_not_saved(shapes_dir, run):
   before = {file: file.stat().st_mtime_ns for file in run.rglob('*ckpt*')}
   with pytest.raises(RunError, match=r'no longer finite at step 9 .* lower'):
-    tiny.run(shapes_dir, run, ['resnet9_cifar10.peak_learning_rate = 1e38'])
+    tiny.run(shapes_dir, run, ['triangular.peak_learning_rate = 1e38'])
   assert {f: f.stat().st_mtime_ns for f in run.rglob('*ckpt*')} == before
   tiny.run(shapes_dir, run)
   assert [row['step'] for row in rows(run)] == [3, 6, 9]

@@ -36,19 +36,19 @@ from official_ext.errors import RunError, Stopped, UserError
 from official_ext.machine import devices, exchange, meeting, workers
 from official_ext.progress import epoch_table
 
-SYNC = ['resnet9_cifar10.sync_batch_norm = True']
+SYNC = ['norm_activation.use_sync_bn = True']
 # Large enough that a decay counted twice would show; the low rate keeps one
 # rounding error, where the largest of two equal values is chosen, from growing.
 RATES = [
-  'resnet9_cifar10.peak_learning_rate = 0.05',
-  'resnet9_cifar10.weight_decay = 0.1',
+  'triangular.peak_learning_rate = 0.05',
+  'sgd_coupled_decay.weight_decay = 0.1',
 ]
 # A row of the table for each of the first three steps.
 THREE_STEPS = (
   'trainer: {train_steps: 3, steps_per_loop: 1, summary_interval: 1, '
   'validation_interval: 1}'
 )
-FOR_EVER = ['resnet9_cifar10.epochs = 9999']
+FOR_EVER = ['run.epochs = 9999']
 
 
 def as_command(log, environment, *arguments):
@@ -285,7 +285,7 @@ def test_a_run_of_two_workers_stops_breaks_and_goes_on(start, tmp_path):
 
 def test_replicas_go_on_from_what_they_share(start, tmp_path):
   """Their own batch-norm statistics are not in a checkpoint, the mean is."""
-  settings = ['resnet9_cifar10.deterministic = True']
+  settings = ['run.deterministic = True']
   two = 'runtime: {num_logical_cpus: 2}'
   whole, part = (f'{two}, trainer: {{train_steps: {n}}}' for n in (6, 3))
   runs = [start('a', settings, whole), start('b', settings, part)]

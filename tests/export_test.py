@@ -18,7 +18,6 @@ from helpers import commands, tiny
 from official.core import export_base
 
 from official_ext import export as command
-from official_ext.dataloaders import in_memory
 from official_ext.datasets import procedural_shapes
 from official_ext.errors import RunError, UserError
 from official_ext.serving import export_lib, standalone, trained_model
@@ -33,8 +32,7 @@ def rows_of(run):
 
 def loss_and_accuracy(trained):
   """Computed apart from the trainer, from the logits of all test images."""
-  task = trained.params.task
-  data = in_memory.load(task.validation_data, task.model)
+  data = trained.task.data.load(trained.params.task.validation_data)
   logits = np.float64(trained.logits(data.images))
   labels = data.labels.numpy()
   log_sums = np.log(np.exp(logits).sum(axis=1))
@@ -207,8 +205,8 @@ def test_a_full_disk_leaves_nothing(trained_run, tmp_path, monkeypatch):
   [
     ('params.yaml', None, 'holds no params.yaml'),
     ('params.yaml', 'a: [', 'params.yaml is damaged'),
-    ('params.yaml', 'task: {head: 1}', 'not of a run of resnet9_cifar10'),
-    ('params.yaml', '7', 'not of a run of resnet9_cifar10'),
+    ('params.yaml', 'task: {head: 1}', 'not of a run of small_images'),
+    ('params.yaml', '7', 'not of a run of small_images'),
     ('checkpoint', None, 'holds no checkpoint'),
   ],
 )

@@ -10,31 +10,37 @@ import tensorflow as tf
 import tf_keras
 from helpers import commands, garden_records
 from helpers.flags import Flags
-from helpers.small_garden import SMALL
+from helpers.small_garden import (
+  CLASSIFICATION,
+  MASKRCNN,
+  NAMES,
+  ON_FPN,
+  RETINANET,
+  SEGMENTATION,
+  experiment_of,
+  run,
+)
 from official.core import exp_factory, task_factory
+from official.modeling import hyperparams
 from official.modeling.optimization import optimizer_factory
 from official.vision.configs import backbones as garden_backbones
 from official.vision.ops import preprocess_ops
 
-from official_ext.configs import validation
+from official_ext.configs import fields, validation
+from official_ext.configs.fields import Tie
 from official_ext.configuration import experiment, gin_config
-from official_ext.configuration.experiment import Experiment
 from official_ext.errors import UserError
-from official_ext.experiments import recipes
+from official_ext.experiments import garden_parts
 from official_ext.tasks.input_normalization import renormalize
-from official_ext.training import session
 
 CHANNELS = [8, 16, 16, 32]
 RUN = (
-  'train_steps = 2',
-  'validation_interval = 1',
-  'warmup_steps = 0',
-  'batch_size = 4',
-  'eval_batch_size = 4',
-  'num_classes = 3',
-  'input_size = 32',
-  f'channels = {CHANNELS}',
-  "precision = 'float32'",
+  'sgd_cosine.train_steps = 2',
+  'sgd_cosine.validation_interval = 1',
+  'sgd_cosine.warmup_steps = 0',
+  'records.batch_size = 4',
+  'records.eval_batch_size = 4',
+  f'resnet9.channels = {CHANNELS}',
 )
 
 
@@ -48,15 +54,18 @@ def records(tmp_path_factory):
   )
 
 
-def config(name, records, bindings=(), override=''):
-  """Returns the shipped experiment, made small."""
-  lines = (
-    f"train_path = '{records.train}'",
-    f"test_path = '{records.test}'",
-    *(*RUN, *SMALL[name], *bindings),
+def asked(name, records, bindings=(), override=''):
+  """Returns the shipped experiment, made small, on these records."""
+  paths = (
+    f"records.train_path = '{records.train}'",
+    f"records.test_path = '{records.test}'",
   )
-  gin_config.parse([f'gin/{name}.gin'], [f'{name}.{line}' for line in lines])
-  return experiment.parse(Flags(experiment=name, params_override=override))
+  return experiment_of(name, [*paths, *RUN, *bindings], override)
+
+
+def config(name, records, bindings=(), override=''):
+  """Returns the config of the same."""
+  return asked(name, records, bindings, override).params
 
 
 def set_up(params):
@@ -89,8 +98,7 @@ def assert_trains(name, records, tmp_path):
   """Two steps, an evaluation after each; returns the rows."""
   # To trace detectors takes far longer than two steps without.
   eager = 'trainer.train_tf_function=false,trainer.eval_tf_function=false'
-  params = config(name, records, override=eager)
-  session.run(Experiment(params), 'train_and_eval', str(tmp_path))
+  run(asked(name, records, override=eager), tmp_path)
   rows = read_rows(tmp_path)
   assert [row['step'] for row in rows] == [1, 2]
   assert all(np.isfinite(row['train_loss']) for row in rows)
@@ -118,7 +126,9 @@ def assert_keeps_the_best(tmp_path, rows, column, metric):
 
 def test_the_rate_reaches_its_height_and_falls_to_zero():
   """However short the training is."""
-  trainer = recipes.trainer(400, 100, 0.5, 100, 'AP')
+  trainer = garden_parts.SGDCosine(
+    train_steps=400, learning_rate=0.5, warmup_steps=100
+  ).trainer('AP')
   factory = optimizer_factory.OptimizerFactory(trainer.optimizer_config)
   rate = factory.build_learning_rate()
   rates = [float(rate(step)) for step in (0, 50, 100, 250, 400)]
@@ -126,48 +136,47 @@ def test_the_rate_reaches_its_height_and_falls_to_zero():
 
 
 def test_retinanet_runs(records, tmp_path):
-  rows = assert_trains('resnet9_retinanet', records, tmp_path)
+  rows = assert_trains(RETINANET, records, tmp_path)
   assert np.isfinite(rows[-1]['test_loss'])
   assert -1 <= rows[-1]['test_box_ap'] <= 1
   assert_keeps_the_best(tmp_path, rows, 'test_box_ap', 'AP')
 
 
 def test_maskrcnn_runs(records, tmp_path):
-  rows = assert_trains('resnet9_maskrcnn', records, tmp_path)
+  rows = assert_trains(MASKRCNN, records, tmp_path)
   assert rows[-1]['test_loss'] is None  # Garden computes none.
   assert rows[-1].keys() >= {'test_box_ap', 'test_mask_ap'}
   assert_keeps_the_best(tmp_path, rows, 'test_box_ap', 'AP')
 
 
 @pytest.mark.parametrize(
-  ('name', 'bindings', 'policy'),
+  ('name', 'policy'),
   [
-    ('resnet9_garden_classification', (), 'float32'),
-    ('resnet9_segmentation', (), 'mixed_bfloat16'),
-    ('resnet9_segmentation', ("decoder = 'fpn'",), 'float32'),
+    (CLASSIFICATION, 'float32'),
+    (SEGMENTATION, 'mixed_bfloat16'),
+    (ON_FPN, 'float32'),
     # Their training in float32 is tested below.
-    ('resnet9_retinanet', (), 'mixed_bfloat16'),
-    ('resnet9_maskrcnn', (), 'mixed_bfloat16'),
+    (RETINANET, 'mixed_bfloat16'),
+    (MASKRCNN, 'mixed_bfloat16'),
   ],
 )
-def test_every_backbone_weight_has_a_gradient(records, name, bindings, policy):
+def test_every_backbone_weight_has_a_gradient(records, name, policy):
   tf_keras.mixed_precision.set_global_policy(policy)
-  task, model, batch = set_up(config(name, records, bindings))
+  task, model, batch = set_up(config(name, records))
   assert_every_backbone_weight_has_a_gradient(task, model, batch)
 
 
 def learned(name, records, tmp_path, *bindings):
   """Trains for 60 steps, evaluates at 30 and 60, and returns the rows."""
   lines = (
-    'train_steps = 60',
-    'validation_interval = 30',
-    'batch_size = 16',
-    'warmup_steps = 5',
-    'learning_rate = 0.1',
+    'sgd_cosine.train_steps = 60',
+    'sgd_cosine.validation_interval = 30',
+    'records.batch_size = 16',
+    'sgd_cosine.warmup_steps = 5',
+    'sgd_cosine.learning_rate = 0.1',
     *bindings,
   )
-  params = config(name, records, lines)
-  session.run(Experiment(params), 'train_and_eval', str(tmp_path))
+  run(asked(name, records, lines), tmp_path)
   rows = read_rows(tmp_path)
   assert [row['step'] for row in rows] == [30, 60]
   for row in rows:
@@ -176,7 +185,7 @@ def learned(name, records, tmp_path, *bindings):
 
 
 def test_the_classifier_learns_rectangles_from_discs(records, tmp_path, capsys):
-  rows = learned('resnet9_garden_classification', records, tmp_path)
+  rows = learned(CLASSIFICATION, records, tmp_path)
   assert rows[-1]['train_loss'] < 0.5
   assert rows[-1]['test_accuracy'] == 1
   assert 'Test accuracy 100.00%' in capsys.readouterr().out
@@ -184,8 +193,8 @@ def test_the_classifier_learns_rectangles_from_discs(records, tmp_path, capsys):
 
 
 def test_the_segmentation_finds_the_figures(records, tmp_path, capsys):
-  scale = ('scale_min = 1.0', 'scale_max = 1.0')
-  rows = learned('resnet9_segmentation', records, tmp_path, *scale)
+  scale = ('parser.aug_scale_min = 1.0', 'parser.aug_scale_max = 1.0')
+  rows = learned(SEGMENTATION, records, tmp_path, *scale)
   # Background alone would give a third of its share, less than 0.3.
   assert rows[-1]['test_mean_iou'] > 0.8
   assert 'test_accuracy' not in rows[-1]
@@ -202,14 +211,14 @@ def test_the_segmentation_finds_the_figures(records, tmp_path, capsys):
 
 
 def test_the_loss_of_retinanet_on_a_batch_falls_by_half(records):
-  task, model, batch = set_up(config('resnet9_retinanet', records))
+  task, model, batch = set_up(config(RETINANET, records))
   optimizer = tf_keras.optimizers.legacy.Adam(3e-3)
   losses = fixed_batch_losses(task, model, batch, optimizer, 30)
   assert losses[-1] < losses[0] / 2
 
 
 def test_the_loss_of_maskrcnn_on_a_batch_falls_by_half(records):
-  task, model, batch = set_up(config('resnet9_maskrcnn', records))
+  task, model, batch = set_up(config(MASKRCNN, records))
   optimizer = tf_keras.optimizers.legacy.Adam(2e-2)
   losses = [
     float(task.train_step(batch, model, optimizer)[task.loss])
@@ -227,7 +236,7 @@ def test_input_is_normalised_by_the_tasks_own_numbers():
 
 
 def test_images_reach_the_classifier_normalised(records):
-  params = config('resnet9_garden_classification', records)
+  params = config(CLASSIFICATION, records)
   task = task_factory.get_task(params.task)
   images, _ = next(iter(task.build_inputs(params.task.validation_data)))
   normalization = params.task.normalization
@@ -270,11 +279,12 @@ def test_a_stock_experiment_takes_resnet9_from_each_place(tmp_path):
     'task.model.backbone.type=resnet9,'
     f'task.model.backbone.resnet9.channels=[{listed}]'
   )
-  for params in (
+  for stock_experiment in (
     stock(override=override),
     stock(config_file=[str(file)]),
     stock(bindings=[f'any_experiment.overrides = {STOCK}']),
   ):
+    params = stock_experiment.params
     chosen = params.task.model.backbone
     assert chosen.get().channels == CHANNELS
     assert params.as_dict()['task']['model']['backbone']['type'] == 'resnet9'
@@ -304,7 +314,7 @@ def test_every_kind_of_experiment_takes_resnet9(name, side):
     overrides['task.model.decoder.aspp.level'] = 3
     overrides['task.model.head.level'] = 3
   bindings = [f'any_experiment.overrides = {overrides}']
-  params = stock(name, bindings=bindings)
+  params = stock(name, bindings=bindings).params
   assert params.task.model.backbone.get().channels == CHANNELS
   if not side:
     return
@@ -414,9 +424,7 @@ def test_what_is_left_open_is_said_before_a_folder_is_made(
   override, message, tmp_path
 ):
   with pytest.raises(UserError, match=message):
-    session.run(
-      Experiment(stock(override=override)), 'train', str(tmp_path / 'run')
-    )
+    run(stock(override=override), tmp_path / 'run', 'train')
   assert not (tmp_path / 'run').exists()
 
 
@@ -430,49 +438,85 @@ def test_contradicting_places_in_gin_are_refused():
   ('name', 'bindings', 'message'),
   [
     (
-      'resnet9_segmentation',
-      ["decoder = 'x'"],
-      "decoder='x' must be one of aspp, fpn",
+      SEGMENTATION,
+      ["resnet9_segmentation.decoder = 'x'"],
+      r"decoder.*='x' is str, but must be ASPP \| FPN \| None\.$",
     ),
     (
-      'resnet9_segmentation',
-      ["decoder = 'fpn'", 'input_size = 24'],
+      ON_FPN,
+      ['resnet9_segmentation.input_size = 24'],
       r'must be multiples of 16, the stride of level 4; use \[32, 32\]',
     ),
     (
-      'resnet9_segmentation',
-      ['stddev_rgb = [0, 62, 66]'],
-      r'image_feature\.stddev=\[0, 62, 66\] must be three numbers more than 0',
+      SEGMENTATION,
+      ['normalization.stddev_rgb = [0, 62, 66]'],
+      r'gin: normalization\.stddev_rgb \(command line\)=\[0, 62, 66\] must be '
+      'three numbers more than 0',
     ),
     (
-      'resnet9_retinanet',
-      ['stddev_rgb = [0, 62, 66]'],
-      r'normalization\.stddev_rgb=\[0, 62, 66\] must be three numbers more',
+      RETINANET,
+      ['fpn.num_filters = 0'],
+      r'gin: fpn\.num_filters \(command line\)=0 must be at least 1\.$',
     ),
     (
-      'resnet9_garden_classification',
-      ['mean_rgb = [1, 2]'],
-      r'normalization\.mean_rgb=\[1, 2\] must be three numbers\.$',
+      RETINANET,
+      ['resnet9_retinanet.anchor_size = 0.0'],
+      r'^task\.model\.anchor\.anchor_size=0\.0 must be more than 0\.$',
     ),
     (
-      'resnet9_garden_classification',
-      ['channels = [1, 2, 3]'],
-      r'channels=\[1, 2, 3\] must be four numbers of at least 1\.$',
+      RETINANET,
+      ['backbone.network = @fpn()'],
+      r'backbone\.network.*: FPN is no Backbone; there are .*resnet9',
     ),
     (
-      'resnet9_garden_classification',
-      ['warmup_steps = 2'],
-      'warmup_steps=2 must be at least 0 and less than train_steps=2',
+      RETINANET,
+      ['backbone.network = @resnet9'],
+      r'a reference to resnet9; write parentheses .* as in @resnet9\(\)\.$',
     ),
     (
-      'resnet9_maskrcnn',
-      ['sampled_rois = 117'],
-      'sampled_rois=117 must .* at most proposals=16 and the 100 boxes of the',
+      RETINANET,
+      ['records.trian_path = "x"'],
+      r"named 'trian_path'.* Did you mean records\.train_path\?$",
     ),
     (
-      'resnet9_maskrcnn',
-      ['sampled_masks = 9'],
-      'sampled_rois=8 must be at least sampled_masks=9',
+      RETINANET,
+      ['aspp.num_filters = 8'],
+      r'aspp\.num_filters .* has no effect: .* not made of @aspp\(\)',
+    ),
+    (
+      MASKRCNN,
+      ['triangular.peak_epoch = 8'],
+      r'peak_epoch .* has no effect: .* not made of @triangular\(\)',
+    ),
+    (
+      SEGMENTATION,
+      ["runtime.mixed_precision_dtype = 'half'"],
+      "mixed_precision_dtype.*='half' must be one of .*, float16, or None",
+    ),
+    (
+      CLASSIFICATION,
+      ['normalization.mean_rgb = [1, 2]'],
+      r'normalization\.mean_rgb .*=\[1, 2\] must be three numbers\.$',
+    ),
+    (
+      CLASSIFICATION,
+      ['resnet9.channels = [1, 2, 3]'],
+      r'channels .*=\[1, 2, 3\] must be four numbers of at least 1\.$',
+    ),
+    (
+      CLASSIFICATION,
+      ['sgd_cosine.warmup_steps = 2'],
+      r'warmup_steps \(command line\)=2 must be less than train_steps=2\.$',
+    ),
+    (
+      MASKRCNN,
+      ['resnet9_maskrcnn.num_sampled_rois = 117'],
+      'sampled_rois=117 must .* most num_proposals=16 and the 100 boxes of the',
+    ),
+    (
+      MASKRCNN,
+      ['resnet9_maskrcnn.num_sampled_masks = 9'],
+      'num_sampled_rois=8 must be at least num_sampled_masks=9',
     ),
   ],
 )
@@ -485,7 +529,7 @@ def test_arguments_that_cannot_work_are_refused(
 
 
 def test_files_of_examples_are_there(records):
-  params = exp_factory.get_exp_config('resnet9_segmentation')
+  params = exp_factory.get_exp_config(SEGMENTATION)
   data, one, other = params.task.train_data, records.train, records.test
   for there in (one, f'{one}*', f'{one}, {other},', [one, f'{other}*']):
     data.input_path = there
@@ -533,11 +577,11 @@ def test_the_command_trains_and_goes_on_with_a_stock_experiment(
   assert result.returncode == 0, result.stderr
   assert 'Training to step 2' in result.stdout
   assert 'Test accuracy' in result.stdout
-  params = stock(
+  longer = stock(
     bindings=[f'any_experiment.overrides = {overrides}'],
     override='trainer.train_steps=3',
   )
-  session.run(Experiment(params), 'train_and_eval', str(tmp_path / 'run'))
+  run(longer, tmp_path / 'run')
   assert 'from step 2 of 3' in capsys.readouterr().out
   assert [row['step'] for row in read_rows(tmp_path / 'run')] == [1, 2, 3]
 
@@ -562,12 +606,120 @@ OPTIMIZATION = {
 }
 
 
-@pytest.mark.parametrize('name', ['resnet9_segmentation', 'resnet9_retinanet'])
+PLACES = {
+  'task.train_data.input_path': Tie.FUTURE,
+  'task.train_data.global_batch_size': Tie.RUN,
+  'task.validation_data.global_batch_size': Tie.FUTURE,
+  'task.losses.l2_weight_decay': Tie.RUN,
+  'task.init_checkpoint': Tie.FUTURE,
+  'task.freeze_backbone': Tie.RUN,
+  'task.model.num_classes': Tie.WEIGHTS,
+  'task.model.backbone.type': Tie.WEIGHTS,
+  'task.model.backbone.resnet9.channels': Tie.WEIGHTS,
+  'task.model.norm_activation.norm_epsilon': Tie.WEIGHTS,
+  'task.model.norm_activation.norm_momentum': Tie.RUN,
+  'trainer.train_steps': Tie.FUTURE,
+  'trainer.max_to_keep': Tie.PLACE,
+  'trainer.optimizer_config.optimizer.sgd.momentum': Tie.RUN,
+  'trainer.optimizer_config.learning_rate.cosine.decay_steps': Tie.FUTURE,
+  'runtime.mixed_precision_dtype': Tie.FUTURE,
+  'runtime.num_gpus': Tie.PLACE,
+  'runtime.seed': Tie.RUN,
+}
+OF_DETECTORS = {
+  'task.annotation_file': Tie.FUTURE,
+  'task.per_category_metrics': Tie.FUTURE,
+  'task.use_coco_metrics': Tie.FUTURE,
+  'task.normalization.mean_rgb': Tie.WEIGHTS,
+  'task.train_data.parser.aug_scale_max': Tie.RUN,
+  'task.validation_data.parser.max_num_instances': Tie.FUTURE,
+  'task.model.anchor.anchor_size': Tie.WEIGHTS,
+  'task.model.min_level': Tie.WEIGHTS,
+  'task.model.decoder.fpn.num_filters': Tie.WEIGHTS,
+  'task.model.detection_generator.nms_iou_threshold': Tie.FUTURE,
+}
+OWN_PLACES = {
+  CLASSIFICATION: {
+    'task.normalization.stddev_rgb': Tie.WEIGHTS,
+    'task.evaluation.top_k': Tie.FUTURE,
+    'task.losses.label_smoothing': Tie.RUN,
+    'task.train_data.aug_crop': Tie.RUN,
+    'task.validation_data.aug_crop': Tie.FUTURE,
+    'task.model.dropout_rate': Tie.RUN,
+  },
+  SEGMENTATION: {
+    'task.export_config.rescale_output': Tie.PLACE,
+    'task.allow_image_summary': Tie.PLACE,
+    'task.losses.ignore_label': Tie.RUN,
+    'task.evaluation.report_per_class_iou': Tie.FUTURE,
+    'task.train_data.aug_scale_max': Tie.RUN,
+    'task.train_data.image_feature.mean': Tie.WEIGHTS,
+    'task.validation_data.image_feature.stddev': Tie.WEIGHTS,
+    'task.validation_data.output_size': Tie.FUTURE,
+    'task.model.decoder.aspp.dilation_rates': Tie.WEIGHTS,
+    'task.model.decoder.aspp.dropout_rate': Tie.RUN,
+    'task.model.head.feature_fusion': Tie.WEIGHTS,
+  },
+  RETINANET: {
+    **OF_DETECTORS,
+    'task.export_config.output_normalized_coordinates': Tie.PLACE,
+    'task.max_num_eval_detections': Tie.FUTURE,
+    'task.losses.focal_loss_gamma': Tie.RUN,
+    'task.model.head.num_convs': Tie.WEIGHTS,
+    'task.model.detection_generator.box_coder_weights': Tie.WEIGHTS,
+  },
+  MASKRCNN: {
+    **OF_DETECTORS,
+    'task.allowed_mask_class_ids': Tie.RUN,
+    'task.use_approx_instance_metrics': Tie.FUTURE,
+    'task.train_data.parser.rpn_fg_fraction': Tie.RUN,
+    'task.model.include_mask': Tie.WEIGHTS,
+    'task.model.detection_head.fc_dims': Tie.WEIGHTS,
+    'task.model.roi_generator.num_proposals': Tie.RUN,
+    'task.model.roi_generator.test_num_proposals': Tie.FUTURE,
+    'task.model.roi_sampler.num_sampled_rois': Tie.RUN,
+    'task.model.roi_sampler.cascade_iou_thresholds': Tie.WEIGHTS,
+    'task.model.mask_sampler.num_sampled_masks': Tie.RUN,
+    'task.model.roi_aligner.crop_size': Tie.WEIGHTS,
+  },
+}
+
+
+def ties(config, place='', inherited=Tie.WEIGHTS):
+  """Yields the place of each value of a config, and what it is tied to."""
+  for key, value in fields.chosen(config):
+    tie = fields.tie_of(type(config), key, inherited)
+    if isinstance(value, hyperparams.Config):
+      yield from ties(value, f'{place}{key}.', tie)
+    else:
+      yield f'{place}{key}', tie
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_what_may_differ_from_a_checkpoint(name):
+  found = dict(ties(experiment_of(name).params))
+  expected = PLACES | OWN_PLACES[name]
+  assert {place: found[place] for place in expected} == expected
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_frozen_backbone_keeps_its_weights(records, name):
+  frozen = ['backbone.freeze_backbone = True']
+  task, model, batch = set_up(config(name, records, frozen))
+  assert not model.backbone.trainable_variables
+  assert model.trainable_variables
+  optimizer = Recorder(0.0)
+  task.train_step(batch, model, optimizer)
+  trained = {v.ref() for _, v in optimizer.pairs}
+  assert trained.isdisjoint(v.ref() for v in model.backbone.variables)
+
+
+@pytest.mark.parametrize('name', [SEGMENTATION, RETINANET])
 def test_groups_schedule_and_average_are_for_any_task(records, tmp_path, name):
   """Two steps; offsets, whose rate is 0, stay where they were."""
   trainer = {'optimizer_config': OPTIMIZATION, 'train_tf_function': False}
-  params = config(name, records, override=json.dumps({'trainer': trainer}))
-  session.run(Experiment(params), 'train', str(tmp_path))
+  averaging = asked(name, records, override=json.dumps({'trainer': trainer}))
+  run(averaging, tmp_path, 'train')
   rows = read_rows(tmp_path)
   assert [row['learning_rate'] for row in rows] == pytest.approx([0.2, 0.4])
   first, second = (
@@ -594,7 +746,7 @@ def test_groups_schedule_and_average_are_for_any_task(records, tmp_path, name):
   [
     (
       'first_layer=whitening',
-      "'whitening' needs filters, which resnet9_cifar10",
+      'resnet9 whitens its input and needs filters, which small_images',
     ),
     ('first_layer=white', "'white' must be one of conv, whitening"),
     ('norm_group_size=3', 'norm_group_size=3 does not divide the batch of 4'),
@@ -603,7 +755,7 @@ def test_groups_schedule_and_average_are_for_any_task(records, tmp_path, name):
 def test_an_option_that_cannot_work_here_is_named(records, override, message):
   with pytest.raises(UserError, match=message):
     config(
-      'resnet9_segmentation',
+      SEGMENTATION,
       records,
       override=f'task.model.backbone.resnet9.{override}',
     )
@@ -616,11 +768,14 @@ def test_filters_come_with_the_backbone(records, tmp_path):
   task = {'model': {'backbone': backbone}, 'init_checkpoint': file}
   task['init_checkpoint_modules'] = ['decoder']
   with pytest.raises(UserError, match=r'needs filters.* the backbone is read'):
-    config('resnet9_segmentation', records, override=json.dumps({'task': task}))
+    config(SEGMENTATION, records, override=json.dumps({'task': task}))
+
+
+RISING = ('sgd_cosine.warmup_steps = 5', 'sgd_cosine.train_steps = 9')
 
 
 def test_a_warmup_does_not_replace_the_first_knots(records):
-  name, lines = 'resnet9_segmentation', ['warmup_steps = 5', 'train_steps = 9']
+  name, lines = SEGMENTATION, RISING
   trainer = {'optimizer_config': OPTIMIZATION}
   with pytest.raises(
     UserError, match="'linear' would replace the first 5 step"
@@ -663,7 +818,7 @@ def test_a_number_that_cannot_work_here_is_named(
   trainer = {'optimizer_config': optimization}
   with pytest.raises(UserError, match=message):
     config(
-      'resnet9_segmentation',
+      SEGMENTATION,
       records,
       override=json.dumps({'trainer': trainer}),
     )

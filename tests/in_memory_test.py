@@ -11,8 +11,10 @@ import tensorflow_datasets as tfds
 from official_ext.configs.image_classification import (
   DataConfig,
   ImageClassificationModel,
+  ImageClassificationTask,
 )
-from official_ext.dataloaders import in_memory, tfds_builder
+from official_ext.dataloaders import tfds_builder
+from official_ext.dataloaders.data_sets import DataSets
 from official_ext.errors import UserError
 
 SHAPE = (5, 6, 3)
@@ -69,10 +71,14 @@ def model_config(num_classes=3, shape=SHAPE):
   )
 
 
+def load(config, model):
+  return DataSets(ImageClassificationTask(model=model)).load(config)
+
+
 def error_of(config, model=None):
   """Returns the text of the error, which must be a single line."""
   with pytest.raises(UserError) as raised:
-    in_memory.load(config, model or model_config())
+    load(config, model or model_config())
   assert '\n' not in str(raised.value)
   return str(raised.value)
 
@@ -108,7 +114,7 @@ class TwoLabels(tfds.core.GeneratorBasedBuilder):
 
 def test_all_images_as_stored_and_in_order(tmp_path):
   store(tmp_path)
-  data = in_memory.load(train_config(tmp_path), model_config())
+  data = load(train_config(tmp_path), model_config())
   np.testing.assert_array_equal(data.images, make_images(7))
   np.testing.assert_array_equal(data.labels, [0, 1, 2, 0, 1, 2, 0])
   assert (data.images.dtype, data.labels.dtype) == ('uint8', 'int32')
@@ -129,8 +135,8 @@ def test_all_images_as_stored_and_in_order(tmp_path):
 def test_versions_and_slices(tmp_path, name, split, rows):
   store(tmp_path)
   config = train_config(tmp_path, name, split)
-  assert in_memory.describe(config).num_examples == len(rows)
-  data = in_memory.load(config, model_config())
+  data = load(config, model_config())
+  assert data.info.num_examples == len(rows)
   np.testing.assert_array_equal(data.images, make_images(7)[list(rows)])
 
 
@@ -142,9 +148,7 @@ def test_one_channel(tmp_path):
     image=tfds.features.Image(shape=shape),
     train=[{'picture': image, 'kind': 0}] * 2,
   )
-  data = in_memory.load(
-    train_config(tmp_path), model_config(shape=shape, num_classes=5)
-  )
+  data = load(train_config(tmp_path), model_config(shape=shape, num_classes=5))
   np.testing.assert_array_equal(data.images, [image, image])
   text = error_of(train_config(tmp_path))
   assert '[5, 6, 1]' in text
@@ -153,11 +157,11 @@ def test_one_channel(tmp_path):
 
 def test_the_data_set_says_which_label_is_meant(tmp_path, capsys):
   config = train_config(tmp_path, 'two_labels')
-  data = in_memory.load(config, model_config(4))
+  data = load(config, model_config(4))
   np.testing.assert_array_equal(np.sort(data.labels), range(4))
   assert f'Writing two_labels/1.0.0 to {tmp_path}' in capsys.readouterr().out
   config.label_field_key = 'coarse_label'
-  data = in_memory.load(config, model_config(4))
+  data = load(config, model_config(4))
   np.testing.assert_array_equal(np.sort(data.labels), [0, 0, 1, 1])
   assert not capsys.readouterr().out
   config.label_field_key = 'lable'
@@ -175,7 +179,7 @@ def test_several_labels_and_none_preferred(tmp_path):
   )
   assert 'use one of coarse, fine' in error_of(train_config(tmp_path))
   config = train_config(tmp_path, label_field_key='fine')
-  data = in_memory.load(config, model_config())
+  data = load(config, model_config())
   np.testing.assert_array_equal(data.labels, [1, 2])
 
 
@@ -240,7 +244,7 @@ def test_more_than_fits_in_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(psutil, 'virtual_memory', lambda: memory)
 
   available(3 * needed)
-  in_memory.load(config, model_config())
+  load(config, model_config())
   available(3 * needed - 1)
   assert "'train[:10%]'" in error_of(config)
 
@@ -290,8 +294,8 @@ def test_a_folder_of_other_things_is_not_to_be_deleted(tmp_path):
 def test_a_split_that_repeats_images(tmp_path):
   store(tmp_path)
   config = train_config(tmp_path, split='train+test+train')
-  once = in_memory.load(train_config(tmp_path), model_config())
-  data = in_memory.load(config, model_config())
+  once = load(train_config(tmp_path), model_config())
+  data = load(config, model_config())
   count = len(once.labels)
   assert len(data.labels) > 2 * count
   np.testing.assert_array_equal(data.images[:count], once.images)
@@ -340,7 +344,7 @@ def test_damaged_data(tmp_path, damage):
   (shard,) = path.glob('toys-train.tfrecord*')
   damage(shard)
   assert f'{path} is damaged' in error_of(train_config(tmp_path))
-  in_memory.load(train_config(tmp_path, split='test'), model_config())
+  load(train_config(tmp_path, split='test'), model_config())
 
 
 def test_a_download_is_announced_and_its_failure_names_the_local_way(

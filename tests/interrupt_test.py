@@ -32,8 +32,8 @@ from official_ext.progress import epoch_table
 def test_twenty_kills_leave_no_trace(shapes_dir, tmp_path):
   """At random moments, the writing of a checkpoint included."""
   bindings = [
-    'resnet9_cifar10.deterministic = True',
-    'resnet9_cifar10.epochs = 80',
+    'run.deterministic = True',
+    'run.epochs = 80',
   ]
   run = functools.partial(run_with_kills, shapes_dir, bindings=bindings)
   straight, *killed = (tmp_path / name for name in ('straight', 'one', 'two'))
@@ -101,8 +101,8 @@ def launch(*arguments):
 def test_signals_and_a_second_run_in_the_folder(shapes_dir, tmp_path):
   """The command as a shell starts it: statuses and what it says."""
   gin_file = tmp_path / 'tiny.gin'
-  lines = [*tiny.BINDINGS, f"resnet9_cifar10.data_dir = '{shapes_dir}'"]
-  gin_file.write_text('\n'.join([*lines, 'resnet9_cifar10.epochs = 9999']))
+  lines = [*tiny.BINDINGS, f"data.data_dir = '{shapes_dir}'"]
+  gin_file.write_text('\n'.join([*lines, 'run.epochs = 9999']))
   run = tmp_path / 'run'
   arguments = ['--gin_file', str(gin_file), '--model_dir', str(run)]
   table = run / 'epochs.jsonl'

@@ -4,9 +4,9 @@ Usage, in the checkout, with the flags of `official_ext.train`; here the network
 in full, on a tenth of CIFAR-10::
 
   python tests/kill_and_resume.py --gin_file gin/resnet9_v100.gin \
-    --gin_params "resnet9_cifar10.train_split='train[:5120]'" \
-    --gin_params "resnet9_cifar10.epochs=4" \
-    --gin_params "resnet9_cifar10.peak_epoch=1"
+    --gin_params "data.train_split='train[:5120]'" \
+    --gin_params "run.epochs=4" \
+    --gin_params "triangular.peak_epoch=1"
 
 The moments are random, and the runs `deterministic`. The exit status is 1 if a
 weight differs in a bit, or the tables in anything but seconds.
@@ -27,7 +27,7 @@ _KILLS = 3
 
 def start(arguments, model_dir):
   command = [sys.executable, '-m', 'official_ext.train', *arguments]
-  command += ['--gin_params=resnet9_cifar10.deterministic=True']
+  command += ['--gin_params=run.deterministic=True']
   command += [f'--model_dir={model_dir}']
   return subprocess.Popen(command)
 

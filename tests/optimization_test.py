@@ -15,7 +15,7 @@ REFERENCE = pathlib.Path(__file__).parent / 'data' / 'resnet9_reference.npz'
 
 
 def _factory():
-  params = exp_factory.get_exp_config('resnet9_cifar10')
+  params = exp_factory.get_exp_config('small_images')
   return optimization.OptimizerFactory(params.trainer.optimizer_config)
 
 

@@ -98,7 +98,7 @@ def next_bindings(output):
     statement.arg_name: statement.value
     for parser in parsed
     for statement in parser
-    if statement.selector == 'resnet9_cifar10'
+    if statement.selector == 'data'
   }
 
 

@@ -47,7 +47,7 @@ def run(tmp_path, monkeypatch):
 
 
 def small(shapes_dir):
-  data_dir = f"resnet9_cifar10.data_dir = '{shapes_dir}'"
+  data_dir = f"data.data_dir = '{shapes_dir}'"
   return [f'--gin_params={line}' for line in (*tiny.BINDINGS, data_dir)]
 
 
@@ -156,7 +156,7 @@ def test_every_record_of_accuracy_comes_from_a_command():
 @pytest.mark.parametrize('line', lines_of('benchmark'))
 def test_the_benchmark_is_understood(line, run):
   """All of its settings, up to data that are not there."""
-  result = run(line, "--gin_params=resnet9_cifar10.dataset='none'")
+  result = run(line, "--gin_params=data.dataset='none'")
   assert "error: task.train_data.tfds_name='none' is neither" in result.stderr
 
 

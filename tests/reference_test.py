@@ -24,7 +24,7 @@ class Training:
   """This package's model, task and optimizer, at the reference's start."""
 
   def __init__(self, reference):
-    params = exp_factory.get_exp_config('resnet9_cifar10')
+    params = exp_factory.get_exp_config('small_images')
     channels = reference['channels_prep_layer1_layer2_layer3']
     params.task.model.backbone.resnet9.channels = channels.tolist()
     self.task = task_factory.get_task(params.task)
@@ -105,6 +105,6 @@ def test_weights_and_statistics_after_one_and_three_steps(reference):
 
 
 def test_the_steps_above_are_those_of_the_default_recipe():
-  params = exp_factory.get_exp_config('resnet9_cifar10')
+  params = exp_factory.get_exp_config('small_images')
   sgd = params.trainer.optimizer_config.optimizer.sgd_coupled_decay
   assert (sgd.momentum, sgd.nesterov, sgd.weight_decay) == (0.9, True, 5e-4)

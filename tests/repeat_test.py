@@ -40,8 +40,8 @@ def study(shapes_dir, tmp_path_factory):
   The command was stopped in the first run, and given again.
   """
   folder = tmp_path_factory.mktemp('study')
-  place = f"resnet9_cifar10.data_dir = '{shapes_dir}'"
-  epochs = f'resnet9_cifar10.epochs = {_EPOCHS}'
+  place = f"data.data_dir = '{shapes_dir}'"
+  epochs = f'run.epochs = {_EPOCHS}'
   recipe = '\n'.join([*tiny.BINDINGS, place, epochs])
   (folder / 'recipe.gin').write_text(recipe)
   outputs = folder / 'stopped.out', folder / 'stopped.err'
@@ -78,7 +78,7 @@ def test_a_record_says_what_was_trained_and_no_place(study):
   text = (folder / 'records/tiny/recipe-seed3.json').read_text()
   record = json.loads(text)
   assert (record['variant'], record['seed']) == ('recipe', 3)
-  assert 'resnet9_cifar10.seed = 3' in record['gin']
+  assert 'run.seed = 3' in record['gin']
   assert record['runtime']['mixed_precision_dtype'] == 'float32'
   assert record['test_accuracy'] == record['epochs'][-1]['test_accuracy']
   assert record['versions']['tensorflow'].startswith('2.20')
@@ -132,15 +132,23 @@ def test_finished_runs_are_kept_and_a_change_is_one_more(study):
     (['norm_group_size = 7'], ['0'], 'norm_group_size=7 does not divide'),
     (['precision = "floot32"'], ['0'], "'floot32' is not one of float32"),
     (['precision = "float16"'], ['0'], "'float16' needs a GPU"),
-    (['seed = 7'], ['0'], "0.gin sets 'resnet9_cifar10.seed = 7', which"),
-    (['momentum = 0.5'], ['0'], "sets 'resnet9_cifar10.momentum = 0.5', which"),
+    (['seed = 7'], ['0'], "0.gin sets 'run.seed = 7', which"),
     (
-      ['x:resnet9_cifar10.momentum=0.5'],
+      ['momentum = 0.5'],
+      ['0'],
+      "sets 'sgd_coupled_decay.momentum = 0.5', which",
+    ),
+    (
+      ['x:sgd_coupled_decay.momentum=0.5'],
       ['0'],
       "x sets 'resnet9_cifar10.momen",
     ),
     (['x:resnet9_cifar10.flipp=1'], ['0'], "doesn't have a parameter named"),
-    (['resnet9_cifar10.flip=0'], ['0'], 'is neither a gin file nor a name wit'),
+    (
+      ['small_images.augmentations = [@crop(), @cutout()]'],
+      ['0'],
+      'is neither a gin file nor a name wit',
+    ),
     (['a/b:resnet9_cifar10.flip=0'], ['0'], 'is neither a gin file nor a name'),
     (
       ['x:flip=0'],
@@ -169,7 +177,7 @@ def test_a_mistake_is_told_before_any_run(
     if ' = ' in change:
       changes = [f'{number}.gin']
       pathlib.Path(changes[0]).write_text(f'resnet9_cifar10.{change}')
-  bindings = ['resnet9_cifar10.momentum = 0.9']
+  bindings = ['sgd_coupled_decay.momentum = 0.9']
   study = runs.Study(['recipe.gin'], bindings, 'records/tiny', 'runs', 'recipe')
   with pytest.raises(UserError, match=re.escape(message)):
     runs.check(study, runs.plan(study, changes, seeds))
@@ -184,17 +192,15 @@ def test_a_bound_precision_is_a_change_though_the_machine_has_it(
   monkeypatch.chdir(tmp_path)
   pathlib.Path('recipe.gin').write_text('')
   study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
-  change = "in_float32:resnet9_cifar10.precision='float32'"
+  change = "in_float32:run.precision='float32'"
   (run,) = runs.plan(study, [change], ['0'])
-  assert run.change.bindings == ("resnet9_cifar10.precision='float32'",)
+  assert run.change.bindings == ("run.precision='float32'",)
   assert run.name == 'in_float32-seed0'
   runs.check(study, [run])
   override = "{'runtime.mixed_precision_dtype': 'bfloat16'}"
   change = f'overridden:any_experiment.overrides={override}'
   cpu('flags: amx_bf16')
-  pathlib.Path('recipe.gin').write_text(
-    "resnet9_cifar10.precision = 'float32'\n"
-  )
+  pathlib.Path('recipe.gin').write_text("run.precision = 'float32'\n")
   runs.check(study, runs.plan(study, [change], ['0']))
 
 
@@ -344,7 +350,7 @@ def test_a_training_is_told_recipe_change_and_seed(fake_training, tmp_path):
     assert runs.train(study, run) is None
     assert told.read_text().splitlines() == [
       *('-m', 'official_ext.train', *change),
-      *('--gin_params=x.y=1', '--gin_params=resnet9_cifar10.seed=7'),
+      *('--gin_params=x.y=1', '--gin_params=run.seed=7'),
       f'--model_dir={run.model_dir}',
     ]
   assert [run.name for run in (in_file, bound)] == ['c-seed7', 'd-seed7']
@@ -405,11 +411,11 @@ def test_a_name_stands_for_one_training(tmp_path, monkeypatch, place):
   """Comments and places may differ, settings may not."""
   monkeypatch.chdir(tmp_path)
   gin_file = pathlib.Path('recipe.gin')
-  gin_file.write_text('resnet9_cifar10.epochs = 30\n')
-  folder = "resnet9_cifar10.data_dir = '/a/long/path/" + 'x' * 90 + "'"
+  gin_file.write_text('run.epochs = 30\n')
+  folder = "data.data_dir = '/a/long/path/" + 'x' * 90 + "'"
   study = runs.Study(['recipe.gin'], [folder], 'records/tiny', 'runs', 'recipe')
   (run,) = runs.plan(study, [], ['4'])
-  text = 'resnet9_cifar10.epochs = 30\nresnet9_cifar10.seed = 4'
+  text = 'run.epochs = 30\nrun.seed = 4'
   if place == 'record':
     run.record.parent.mkdir(parents=True)
     example_records.write(run.record.parent, 'recipe', 4, 0.5, text)
@@ -418,9 +424,9 @@ def test_a_name_stands_for_one_training(tmp_path, monkeypatch, place):
     comment = '# Parameters for resnet9_cifar10:\n'
     (run.model_dir / 'requested.gin').write_text(comment + text)
   runs.check(study, [run])
-  gin_file.write_text('# As before.\nresnet9_cifar10.epochs = 30\n')
+  gin_file.write_text('# As before.\nrun.epochs = 30\n')
   runs.check(study, [run])
-  gin_file.write_text('resnet9_cifar10.epochs = 31\n')
+  gin_file.write_text('run.epochs = 31\n')
   message = 'other settings: without .*epochs = 31.; give it another name'
   with pytest.raises(UserError, match=message):
     runs.check(study, [run])
@@ -435,30 +441,30 @@ def test_a_variant_has_the_same_settings_with_every_seed(
   """Else two trainings would be averaged."""
   cpu('flags: avx2')
   monkeypatch.chdir(tmp_path)
-  pathlib.Path('recipe.gin').write_text('resnet9_cifar10.epochs = 30\n')
+  pathlib.Path('recipe.gin').write_text('run.epochs = 30\n')
   pathlib.Path('change.gin').write_text('resnet9_cifar10.flip = False\n')
   study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
-  text = 'resnet9_cifar10.epochs = 30\nresnet9_cifar10.seed = '
-  changed = 'resnet9_cifar10.epochs = 30\nresnet9_cifar10.flip = False\n'
+  text = 'run.epochs = 30\nrun.seed = '
+  changed = 'run.epochs = 30\nresnet9_cifar10.flip = False\n'
   (run,) = runs.plan(study, [], ['4'])
   (change,) = runs.plan(study, ['change.gin'], ['4'])
   folder = run.record.parent
   folder.mkdir(parents=True)
-  changed += 'resnet9_cifar10.seed = 0'
+  changed += 'run.seed = 0'
   example_records.write(folder, 'recipe', 0, 0.5, f'{text}0')
   example_records.write(folder, 'change', 0, 0.5, changed)
   runs.check(study, [run, change])
-  pathlib.Path('change.gin').write_text('resnet9_cifar10.momentum = 0.8\n')
+  pathlib.Path('change.gin').write_text('sgd_coupled_decay.momentum = 0.8\n')
   message = r'change with seed 0 in .*: without .*momentum = 0\.8. and 1 more; '
   with pytest.raises(UserError, match=message):
     runs.check(study, [change])
-  pathlib.Path('recipe.gin').write_text('resnet9_cifar10.epochs = 31\n')
+  pathlib.Path('recipe.gin').write_text('run.epochs = 31\n')
   message = r'recipe with seed 0 in .* is of .*without .*epochs = 31.; give'
   pathlib.Path('another.gin').write_text('')
   for asked in (run, *runs.plan(study, ['another.gin'], ['4'])):
     with pytest.raises(UserError, match=message):
       runs.check(study, [asked])
-  example_records.write(folder, 'change', 1, 0.5, 'resnet9_cifar10.epochs = 30')
+  example_records.write(folder, 'change', 1, 0.5, 'run.epochs = 30')
   message = r'change-seed1\.json is of a training .*without .*flip = False.; mo'
   with pytest.raises(UserError, match=message):
     records.read_all(str(folder))
@@ -466,9 +472,9 @@ def test_a_variant_has_the_same_settings_with_every_seed(
 
 def test_what_a_change_sets_is_read_from_its_settings():
   groups = "lr_groups = \\\n    [{'pattern': 'a',\n      'lr_multiplier': 2.0}]"
-  base = 'resnet9_cifar10.epochs = 6\nresnet9_cifar10.seed = 0'
-  text = f'a.b = 1\nresnet9_cifar10.epochs = 6\nresnet9_cifar10.{groups}\n'
-  text += 'resnet9_cifar10.seed = 1\nresnet9_cifar10.weight_decay = 5e-05'
+  base = 'run.epochs = 6\nrun.seed = 0'
+  text = f'a.b = 1\nrun.epochs = 6\nresnet9_cifar10.{groups}\n'
+  text += 'run.seed = 1\nsgd_coupled_decay.weight_decay = 5e-05'
   assert settings.brought(text, base) == [
     'a.b = 1',
     "lr_groups = [{'pattern': 'a', 'lr_multiplier': 2.0}]",
@@ -509,14 +515,12 @@ def test_records_of_one_precision_are_compared(tmp_path, monkeypatch, cpu):
   cpu('flags: avx2 amx_bf16')
   with pytest.raises(UserError, match=r"recipe-seed4: precision='auto' is bf"):
     runs.check(study, [run])
-  pathlib.Path('in_bfloat16.gin').write_text(
-    "resnet9_cifar10.precision = 'bfloat16'\n"
-  )
+  pathlib.Path('in_bfloat16.gin').write_text("run.precision = 'bfloat16'\n")
   (changed,) = runs.plan(study, ['in_bfloat16.gin'], ['4'])
   runs.check(study, [changed])
   other = example_records.record_of('recipe', 1, 0.5)
   other['runtime'] = {'mixed_precision_dtype': 'bfloat16'}
-  asked = other | {'gin': "resnet9_cifar10.precision = 'bfloat16'"}
+  asked = other | {'gin': "run.precision = 'bfloat16'"}
   asked['variant'] = 'in_bfloat16'
   place = run.record.with_name('recipe-seed1.json')
   records.write(place, asked)
@@ -534,7 +538,7 @@ def test_a_run_ends_in_the_precision_it_began_in(tmp_path, monkeypatch, cpu):
   study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
   (run,) = runs.plan(study, [], ['4'])
   run.model_dir.mkdir(parents=True)
-  (run.model_dir / 'requested.gin').write_text('resnet9_cifar10.seed = 4')
+  (run.model_dir / 'requested.gin').write_text('run.seed = 4')
   (run.model_dir / 'params.yaml').write_text(
     'runtime: {mixed_precision_dtype: bfloat16}\n'
   )
@@ -603,24 +607,21 @@ def test_a_checkpoint_to_begin_with_is_in_a_record_without_its_place():
 
   def of(place):
     return settings.of(
-      "resnet9_cifar10.data_dir = '/home/me'\n"
-      f'resnet9_cifar10.init_checkpoint = {place}\n'
-      'resnet9_cifar10.seed = 1\n'
+      "data.data_dir = '/home/me'\n"
+      f'small_images.init_checkpoint = {place}\n'
+      'run.seed = 1\n'
     )
 
   text = of("\\\n    '/home/me/runs/a'")
   assert text == (
-    "resnet9_cifar10.init_checkpoint = '8d438aa149a27172'\n"
-    'resnet9_cifar10.seed = 1'
+    "small_images.init_checkpoint = '8d438aa149a27172'\nrun.seed = 1"
   )
   assert of("'/home/me/runs/a'") == text != of("'/home/me/runs/b'")
   # As gin breaks what is long and has blanks.
   split = "(\\\n    '/home/me/a very '\n    'long name/{}')"
   assert of(split.format('a')).startswith(text[:35])
   assert of(split.format('a')) != of(split.format('b'))
-  broken = (
-    "resnet9_cifar10.data_dir = \\\n    ('/home/me/a '\n     'b')\nx.y = 1"
-  )
+  broken = "data.data_dir = \\\n    ('/home/me/a '\n     'b')\nx.y = 1"
   assert settings.of(broken) == 'x.y = 1'
 
 

@@ -19,7 +19,6 @@ from official.core import task_factory
 from PIL import Image
 
 from official_ext import report as command
-from official_ext.dataloaders import in_memory
 from official_ext.errors import UserError
 from official_ext.reporting import content, diagram, figures, page
 from official_ext.serving import trained_model
@@ -54,8 +53,7 @@ def decode(uri):
 
 
 def test_the_counts_are_those_of_the_test_images(gathered, trained):
-  task = trained.params.task
-  data = in_memory.load(task.validation_data, task.model)
+  data = trained.task.data.load(trained.params.task.validation_data)
   labels = data.labels.numpy()
   predicted = np.argmax(trained.logits(data.images), axis=1)
   assert gathered['accuracy'] == np.mean(labels == predicted)
@@ -74,8 +72,7 @@ def test_the_counts_are_those_of_the_test_images(gathered, trained):
 
 
 def test_mistakes_are_the_most_confident_wrong_ones(gathered, trained):
-  task = trained.params.task
-  data = in_memory.load(task.validation_data, task.model)
+  data = trained.task.data.load(trained.params.task.validation_data)
   names = np.array(trained.class_names)
   logits = np.float64(trained.logits(data.images))
   odds = np.exp(logits)
@@ -94,7 +91,7 @@ def test_mistakes_are_the_most_confident_wrong_ones(gathered, trained):
 
 @pytest.mark.parametrize('on_device', [False, True])
 def test_the_sheet_shows_the_first_training_batch(shapes_dir, on_device):
-  flag = f'resnet9_cifar10.preprocess_on_device = {on_device}'
+  flag = f'data.preprocess_on_device = {on_device}'
   params = tiny.config(shapes_dir, [flag])
   task = task_factory.get_task(params.task)
   trained = trained_model.TrainedModel(
@@ -208,7 +205,7 @@ def test_the_page_carries_all_its_pictures(written, gathered):
   assert '://' not in text
   for name in gathered['versions']:
     assert name in text
-  assert 'resnet9_cifar10.peak_epoch = 1' in text
+  assert 'triangular.peak_epoch = 1' in text
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from official_ext.progress import epoch_table
 from official_ext.training.trainer import Trainer
 
 # Those of the fixture `trained_run`.
-CHANNELS = ['resnet9_cifar10.channels = [4, 8, 16, 16]']
+CHANNELS = ['resnet9.channels = [4, 8, 16, 16]']
 
 
 def run_to(step, shapes_dir, model_dir):
@@ -93,7 +93,7 @@ def test_an_evaluation_after_training_has_no_row_of_its_own(
     assert [row['step'] for row in rows] == [9]
     assert rows[0]['train_loss'] > 0
     assert rows[0]['total_train_seconds'] == rows[0]['train_seconds']
-  longer = ['resnet9_cifar10.epochs = 4']
+  longer = ['run.epochs = 4']
   tiny.run(shapes_dir, tmp_path, longer)
   first, last = epoch_table.read(tmp_path / epoch_table.FILE_NAME)
   assert first == rows[0]
@@ -140,7 +140,10 @@ def test_an_optimizer_of_another_shape_is_seen_without_the_config(
   shapes_dir, tmp_path
 ):
   stop = 'trainer.train_steps=1'
-  average = ['resnet9_cifar10.average_decay = 0.9']
+  average = [
+    'small_images.average = @moving_average()',
+    'moving_average.average_decay = 0.9',
+  ]
   tiny.run(shapes_dir, tmp_path, average, stop, 'train')
   (tmp_path / 'params.yaml').unlink()
   with pytest.raises(UserError, match='of another model or optimizer'):
@@ -229,7 +232,7 @@ def test_float16_goes_on_from_float16_alone(shapes_dir, tmp_path, monkeypatch):
   run_to(3, shapes_dir, tmp_path)
   monkeypatch.setattr(devices, '_check_precision', lambda *_: None)
   with pytest.raises(UserError, match='was not trained in float16, '):
-    tiny.run(shapes_dir, tmp_path, ["resnet9_cifar10.precision = 'float16'"])
+    tiny.run(shapes_dir, tmp_path, ["run.precision = 'float16'"])
   assert len(run_to(6, shapes_dir, tmp_path)) == 2
 
 
@@ -264,7 +267,7 @@ def test_another_model_is_seen_without_the_config(shapes_dir, tmp_path):
   run_to(3, shapes_dir, tmp_path)
   (tmp_path / 'params.yaml').unlink()
   with pytest.raises(UserError, match='holds a checkpoint of another model'):
-    tiny.run(shapes_dir, tmp_path, ['resnet9_cifar10.channels = [4, 8, 8, 9]'])
+    tiny.run(shapes_dir, tmp_path, ['resnet9.channels = [4, 8, 8, 9]'])
 
 
 def test_a_finished_run_takes_neither_data_nor_a_model(
@@ -319,11 +322,11 @@ def test_a_checkpoint_is_read_once(
   shapes_dir, tmp_path, reads, epochs, mode, average
 ):
   """But for its step and other scalars, which are a few bytes."""
-  bindings = [f'resnet9_cifar10.average_decay = {average}']
+  bindings = [f'moving_average.average_decay = {average}']
   tiny.run(shapes_dir, tmp_path, bindings)
   saved = {n for n, shape in tf.train.list_variables(str(tmp_path)) if shape}
   reads.clear()
-  bindings.append(f'resnet9_cifar10.epochs = {epochs}')
+  bindings.append(f'run.epochs = {epochs}')
   tiny.run(shapes_dir, tmp_path, bindings, mode=mode)
   found = {name: count for name, count in reads.items() if name in saved}
   assert found == dict.fromkeys(saved, 1)
@@ -359,7 +362,7 @@ def test_epochs_are_those_of_the_data(shapes_dir, tmp_path, capsys):
 
 def test_a_record_of_the_best_without_the_metric(shapes_dir, tmp_path, capsys):
   run_to(3, shapes_dir, tmp_path)
-  mirror = ['resnet9_cifar10.mirror_evaluation = True']
+  mirror = ["evaluation.views = ['mirror']"]
   override = 'trainer.best_checkpoint_eval_metric=accuracy_mirror'
   tiny.run(shapes_dir, tmp_path, mirror, override)
   assert 'info.json has no accuracy_mirror; the best' in capsys.readouterr().err

@@ -26,10 +26,10 @@ _MAX_GROWTH = 1.05
 
 def watch(folder, epochs):
   """Returns (resident bytes, open files) by epoch of a training."""
-  bindings = [*tiny.BINDINGS, f'resnet9_cifar10.epochs = {epochs}']
+  bindings = [*tiny.BINDINGS, f'run.epochs = {epochs}']
   command = [sys.executable, '-m', 'official_ext.train']
   command += [f'--gin_params={binding}' for binding in bindings]
-  command += [f"--gin_params=resnet9_cifar10.data_dir = '{folder}/tfds'"]
+  command += [f"--gin_params=data.data_dir = '{folder}/tfds'"]
   command += [f'--model_dir={folder}/run']
   rows = pathlib.Path(folder) / 'run' / 'epochs.jsonl'
   seen = {}

@@ -68,7 +68,7 @@ def folder(tmp_path):
   for name, seed, accuracy, gin in (
     ('recipe', 0, 0.90, ''),
     ('recipe', 1, 0.92, ''),
-    ('worse', 0, 0.81, 'resnet9_cifar10.flip = False'),
+    ('worse', 0, 0.81, 'small_images.augmentations = [@crop(), @cutout()]'),
   ):
     record = example_records.record_of(name, seed, accuracy, gin)
     record['epochs'].insert(0, {'train_accuracy': 0.5, 'test_accuracy': 0.5})
@@ -94,7 +94,7 @@ def test_tables_by_hand(folder):
 
 def test_costs_by_hand(folder):
   """12.7062 × 0.0141421 × √(1 + 1/2)."""
-  gin = 'resnet9_cifar10.flip = False'
+  gin = 'small_images.augmentations = [@crop(), @cutout()]'
   example_records.write(folder, 'near', 0, 0.9, gin)
   assert cost_table.costs(str(folder)).splitlines()[2:] == [
     '| recipe |  | 2 | 91.00 |  | 99.00 |',
@@ -155,7 +155,7 @@ def test_bold_are_a_change_and_its_parts(folder):
     ('part', 'flip = False'),
     ('other', 'epochs = 7'),
     ('whole', 'cutout_size = 0\nresnet9_cifar10.flip = False'),
-    ('more', 'cutout_size = 0\nresnet9_cifar10.epochs = 7'),
+    ('more', 'cutout_size = 0\nrun.epochs = 7'),
     ('nothing', 'seed = 0'),
   ):
     example_records.write(folder, name, 0, 0.9, f'resnet9_cifar10.{sets}')
@@ -202,7 +202,10 @@ def test_what_ends_far_away_says_nothing_of_the_deviation(folder):
   """Squares: 0.0002 of the recipe, 0.0008 of a change that ends like it."""
   for name, accuracies in (('like', (0.89, 0.93)), ('worse', (0.81, 0.21))):
     for seed, accuracy in enumerate(accuracies):
-      gin = {'like': '', 'worse': 'resnet9_cifar10.flip = False'}[name]
+      gin = {
+        'like': '',
+        'worse': 'small_images.augmentations = [@crop(), @cutout()]',
+      }[name]
       example_records.write(folder, name, seed, accuracy, gin)
   table = cost_table.costs(str(folder))
   assert table.endswith(': 2.24 points, with 2 degrees of freedom.\n')
@@ -331,8 +334,8 @@ def test_what_costs_are_compared_with_is_the_recipe(folder):
 def test_a_change_has_all_settings_of_its_recipe(tmp_path):
   """Whichever of them was trained first."""
   for name, gin in (
-    ('recipe', 'resnet9_cifar10.epochs = 6\nresnet9_cifar10.momentum = 0.8'),
-    ('change', 'resnet9_cifar10.epochs = 7\nresnet9_cifar10.flip = False'),
+    ('recipe', 'run.epochs = 6\nsgd_coupled_decay.momentum = 0.8'),
+    ('change', 'run.epochs = 7\nresnet9_cifar10.flip = False'),
   ):
     record = example_records.record_of(name, 0, 0.5, gin)
     records.write(tmp_path / f'{name}.json', record)

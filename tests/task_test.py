@@ -11,7 +11,7 @@ from official.core import task_factory
 
 def set_up(shapes_dir, on_device):
   """Returns the task, its config, and a model that is always the same."""
-  flag = f'resnet9_cifar10.preprocess_on_device = {on_device}'
+  flag = f'data.preprocess_on_device = {on_device}'
   params = tiny.config(shapes_dir, [flag])
   tf_keras.utils.set_random_seed(0)
   task = task_factory.get_task(params.task)

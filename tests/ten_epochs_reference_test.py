@@ -151,12 +151,12 @@ def trained():
   images += np.roll(images, 1, axis=2) + np.roll(images, 1, axis=1)
   labels = rng.integers(0, 10, count).astype(np.int32)
   gin.clear_config()
-  small = {'channels': _CHANNELS, 'batch_size': _BATCH}
+  small = {'resnet9.channels': _CHANNELS, 'data.batch_size': _BATCH}
   gin_config.parse(
     ['gin/resnet9_dawn.gin'],
-    [f'resnet9_cifar10.{key} = {value}' for key, value in small.items()],
+    [f'{key} = {value}' for key, value in small.items()],
   )
-  params = exp_factory.get_exp_config('resnet9_cifar10')
+  params = exp_factory.get_exp_config('small_images')
   task = task_factory.get_task(params.task)
   tf_keras.utils.set_random_seed(1)
   model = task.build_model()

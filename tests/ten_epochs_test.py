@@ -11,22 +11,22 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
-from helpers import tiny
+from helpers import input_batches, tiny
 from official.core import exp_factory, task_factory
+from official.modeling import optimization as garden_optimization
 
 from official_ext import registry_imports  # noqa: F401
+from official_ext.augmentation.crop import Crop
+from official_ext.augmentation.flip import Flip
 from official_ext.checkpoints import transfer
-from official_ext.configs.image_classification import DataConfig
 from official_ext.configuration import gin_config
 from official_ext.dataloaders import (
   classification_input,
-  in_memory,
   preprocessing,
 )
 from official_ext.dataloaders.image_source import ImageDataInfo
 from official_ext.dataloaders.in_memory import ImageData
 from official_ext.errors import UserError
-from official_ext.modeling import activations
 from official_ext.modeling.backbones import resnet9
 from official_ext.modeling.layers import ghost_batch_norm, whitened_conv
 from official_ext.modeling.optimization import (
@@ -34,11 +34,10 @@ from official_ext.modeling.optimization import (
   moving_average,
   sgd,
 )
-from official_ext.ops import augment, whitening
+from official_ext.ops import activations, whitening
 from official_ext.progress import epoch_table
 from official_ext.reporting import diagram
 from official_ext.serving import export_lib, trained_model
-from official_ext.tasks import image_classification as task_module
 
 RNG = np.random.default_rng(0)
 ROOT = pathlib.Path(__file__).parents[1]
@@ -46,18 +45,21 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 def test_the_gin_file_is_the_recipe():
   gin_config.parse(['gin/resnet9_dawn.gin'], [])
-  params = exp_factory.get_exp_config('resnet9_cifar10')
+  params = exp_factory.get_exp_config('small_images')
   optimization = params.trainer.optimizer_config
   assert params.trainer.train_steps == 970
-  rate = optimization.learning_rate.piecewise_linear
-  assert (rate.epochs, rate.values) == (
-    [0, 2, 8, 10],
-    [0, 1.0, 0.1, 0.1],
+  factory = garden_optimization.OptimizerFactory(optimization)
+  schedule = factory.build_learning_rate()
+  steps = np.arange(970)
+  expected = np.interp((steps + 1) / 97, [0, 2, 8], [0, 1.0, 0.1])
+  np.testing.assert_allclose(
+    [schedule(step).numpy() for step in steps], expected, rtol=0, atol=1e-6
   )
   (group,) = optimization.optimizer.sgd_coupled_decay.lr_groups
   assert group.lr_multiplier * group.weight_decay_multiplier == 1
-  assert params.task.model.logit_scale == 1 / 16
-  assert params.task.train_data.aug_type is None
+  assert params.task.model.head.logit_scale == 1 / 16
+  steps = [one.get() for one in params.task.train_data.augmentations]
+  assert steps == [Crop(stratified=True), Flip(stratified=True)]
   model = task_factory.get_task(params.task).build_model()
   count = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
   scales = sum([64, 128, 128, 128, 256, 512, 512, 512])
@@ -72,11 +74,12 @@ def test_the_steps_towards_it_end_with_it():
   for one, other in itertools.pairwise(experiments):
     assert one != other
   last_two = (
-    'average_decay = 0.99',
-    'average_interval = 5',
-    'final_learning_rate = 0.1',
-    'flat_epochs = 2',
-    'mirror_evaluation = True',
+    'small_images.average = @moving_average()',
+    'moving_average.average_decay = 0.99',
+    'moving_average.interval = 5',
+    'triangular.final_learning_rate = 0.1',
+    'triangular.flat_epochs = 2',
+    "evaluation.views = ['mirror']",
   )
   last = _experiment(files[-1], *last_two)
   assert last == _experiment('gin/resnet9_dawn.gin')
@@ -84,8 +87,8 @@ def test_the_steps_towards_it_end_with_it():
 
 def _experiment(file, *settings):
   gin.clear_config()
-  gin_config.parse([file], [f'resnet9_cifar10.{line}' for line in settings])
-  params = exp_factory.get_exp_config('resnet9_cifar10')
+  gin_config.parse([file], settings)
+  params = exp_factory.get_exp_config('small_images')
   assert params.trainer.train_steps == 970
   return params.as_dict()
 
@@ -162,12 +165,12 @@ def test_whitening_is_exact_under_mixed_precision():
 
 
 def test_the_task_whitens_its_first_training_images(shapes_dir):
-  bindings = ["resnet9_cifar10.first_layer = 'whitening'"]
+  bindings = ["resnet9.first_layer = 'whitening'"]
   params = tiny.config(shapes_dir, bindings)
   task = task_factory.get_task(params.task)
   model = task.build_model()
   task.initialize(model)
-  data = in_memory.load(params.task.train_data, params.task.model)
+  data = task.data.load(params.task.train_data)
   mean, stddev = (
     params.task.train_data.mean_rgb,
     params.task.train_data.stddev_rgb,
@@ -185,14 +188,14 @@ def test_the_task_whitens_its_first_training_images(shapes_dir):
 def test_whitening_takes_no_more_images_than_the_original(
   shapes_dir, monkeypatch
 ):
-  assert task_module._WHITENING_IMAGES == 10_000
-  monkeypatch.setattr(task_module, '_WHITENING_IMAGES', 40)
-  bindings = ["resnet9_cifar10.first_layer = 'whitening'"]
+  assert whitened_conv._IMAGES == 10_000
+  monkeypatch.setattr(whitened_conv, '_IMAGES', 40)
+  bindings = ["resnet9.first_layer = 'whitening'"]
   params = tiny.config(shapes_dir, bindings).task
   task = task_factory.get_task(params)
   model = task.build_model()
   task.initialize(model)
-  images = in_memory.load(params.train_data, params.model).images[:40].numpy()
+  images = task.data.load(params.train_data).images[:40].numpy()
   mean, stddev = params.train_data.mean_rgb, params.train_data.stddev_rgb
   np.testing.assert_allclose(
     model.backbone.get_layer('prep_conv').whitening,
@@ -408,7 +411,7 @@ def test_groups_have_rates_and_decays_of_their_own():
 
 def test_label_smoothing_is_the_originals():
   """(1 − s) · cross entropy + s · mean over classes of −log p, s = 0.2."""
-  params = exp_factory.get_exp_config('resnet9_cifar10')
+  params = exp_factory.get_exp_config('small_images')
   params.task.losses.label_smoothing, params.task.losses.one_hot = 0.2, True
   task = task_factory.get_task(params.task)
   logits, labels = RNG.normal(0, 3, size=(7, 10)), RNG.integers(0, 10, 7)
@@ -496,19 +499,21 @@ def test_average_config_round_trip():
 
 
 RECIPE = (
-  "resnet9_cifar10.first_layer = 'whitening'",
-  'resnet9_cifar10.pool_before_norm = True',
-  "resnet9_cifar10.activation = 'celu'",
-  'resnet9_cifar10.norm_group_size = 10',
-  'resnet9_cifar10.norm_scale = False',
-  'resnet9_cifar10.label_smoothing = 0.2',
-  "resnet9_cifar10.lr_groups = [{'pattern': 'beta$', 'lr_multiplier': 8.0}]",
-  'resnet9_cifar10.average_decay = 0.9',
-  'resnet9_cifar10.average_interval = 2',
-  'resnet9_cifar10.stratified_augmentation = True',
-  'resnet9_cifar10.mirror_evaluation = True',
-  'resnet9_cifar10.final_learning_rate = 0.1',
-  'resnet9_cifar10.flat_epochs = 1',
+  "resnet9.first_layer = 'whitening'",
+  'resnet9.pool_before_norm = True',
+  "norm_activation.activation = 'celu'",
+  'resnet9.norm_group_size = 10',
+  'resnet9.norm_scale = False',
+  'losses.label_smoothing = 0.2',
+  "sgd_coupled_decay.lr_groups = [{'pattern': 'beta$', 'lr_multiplier': 8.0}]",
+  'small_images.average = @moving_average()',
+  'moving_average.average_decay = 0.9',
+  'moving_average.interval = 2',
+  'crop.stratified = True',
+  'flip.stratified = True',
+  "evaluation.views = ['mirror']",
+  'triangular.final_learning_rate = 0.1',
+  'triangular.flat_epochs = 1',
 )
 
 
@@ -549,8 +554,7 @@ def test_both_accuracies_are_in_the_table(whole_run):
   """They are those of the average, which is what is loaded and exported."""
   trained = trained_model.load_for_inference(str(whole_run))
   assert trained.averaged
-  params = trained.params.task
-  data = in_memory.load(params.validation_data, params.model)
+  data = trained.task.data.load(trained.params.task.validation_data)
   logits = trained.logits(data.images).numpy()
   mirrored = trained.logits(data.images[:, :, ::-1]).numpy()
   row = epoch_table.read(whole_run / epoch_table.FILE_NAME)[-1]
@@ -582,7 +586,7 @@ def test_what_is_exported_is_the_average(whole_run):
 
 def test_the_average_is_not_left_behind(whole_run, shapes_dir):
   """Where another run begins with a run's weights, or its best is evaluated."""
-  again = [*RECIPE, f"resnet9_cifar10.init_checkpoint = '{whole_run}'"]
+  again = [*RECIPE, f"small_images.init_checkpoint = '{whole_run}'"]
   with pytest.raises(UserError, match='has the weights beside their moving av'):
     tiny.run(shapes_dir, whole_run.with_name('again'), again)
   best = whole_run / 'best'
@@ -590,7 +594,7 @@ def test_the_average_is_not_left_behind(whole_run, shapes_dir):
   for mode in ('eval', 'train'):
     with pytest.raises(UserError, match=message):
       tiny.run(shapes_dir, best, RECIPE, mode=mode)
-  again[-1] = f"resnet9_cifar10.init_checkpoint = '{best}'"
+  again[-1] = f"small_images.init_checkpoint = '{best}'"
   params = tiny.config(shapes_dir, again)
   task = task_factory.get_task(params.task)
   model = task.build_model()
@@ -631,8 +635,7 @@ def test_a_report_tells_what_the_norm_does_besides(whole_run):
 
 def steps_of(shapes_dir, *bindings):
   """Returns the head's kernel after five steps, without a graph."""
-  lines = [f'resnet9_cifar10.{line}' for line in bindings]
-  params = tiny.config(shapes_dir, lines)
+  params = tiny.config(shapes_dir, bindings)
   tf_keras.utils.set_random_seed(0)
   task = task_factory.get_task(params.task)
   model = task.build_model()
@@ -656,17 +659,24 @@ def steps_of_the_base(shapes_dir):
 @pytest.mark.parametrize(
   'bindings',
   [
-    ["first_layer = 'whitening'"],
-    ['pool_before_norm = True'],
-    ["activation = 'celu'"],
-    ['norm_group_size = 10'],
-    ['norm_scale = False'],
-    ['logit_scale = 0.0625'],
-    ['label_smoothing = 0.2'],
-    ["lr_groups = [{'pattern': 'beta$', 'lr_multiplier': 64.0}]"],
-    ['average_decay = 0.9', 'average_interval = 2'],
-    ['final_learning_rate = 0.1', 'flat_epochs = 1'],
-    ['stratified_augmentation = True'],
+    ["resnet9.first_layer = 'whitening'"],
+    ['resnet9.pool_before_norm = True'],
+    ["norm_activation.activation = 'celu'"],
+    ['resnet9.norm_group_size = 10'],
+    ['resnet9.norm_scale = False'],
+    ['head.logit_scale = 0.0625'],
+    ['losses.label_smoothing = 0.2'],
+    [
+      'sgd_coupled_decay.lr_groups = '
+      "[{'pattern': 'beta$', 'lr_multiplier': 64.0}]"
+    ],
+    [
+      'small_images.average = @moving_average()',
+      'moving_average.average_decay = 0.9',
+      'moving_average.interval = 2',
+    ],
+    ['triangular.final_learning_rate = 0.1', 'triangular.flat_epochs = 1'],
+    ['crop.stratified = True', 'flip.stratified = True'],
   ],
   ids=lambda bindings: bindings[0].split(' ')[0],
 )
@@ -688,7 +698,7 @@ class Lookup(tf_keras.Model):
 
 
 def test_mirror_takes_the_mean_of_both_logits(shapes_dir):
-  flag = 'resnet9_cifar10.mirror_evaluation = True'
+  flag = "evaluation.views = ['mirror']"
   params = tiny.config(shapes_dir, [flag])
   task = task_factory.get_task(params.task)
   metrics = task.build_metrics(training=False)
@@ -710,14 +720,16 @@ def test_mirror_takes_the_mean_of_both_logits(shapes_dir):
 # Crops and flips, spread evenly.
 
 
+SPREAD = Crop(padding=2, stratified=True), Flip(stratified=True)
+
+
 def spread_config(**overrides):
-  return DataConfig(
-    is_training=True,
+  return input_batches.train_config(
     global_batch_size=20,
-    crop_padding=2,
+    augmentations=input_batches.augmented_by(*SPREAD),
     mean_rgb=[0.0],
     stddev_rgb=[1.0],
-    stratified=True,
+    seed=0,
     **overrides,
   )
 
@@ -757,11 +769,11 @@ def test_counts_of_a_set_that_cannot_be_divided_differ_by_one():
   extra = set()
   for epoch in range(5):
     ranks = preprocessing.draw_ranks(spread_config(), epoch, 83)
-    y, x = augment.spread_offsets(ranks[:, 0], 4).numpy().T
+    y, x = Crop().spread(ranks[:, 0]).numpy().T
     counts = np.bincount(9 * y + x, minlength=81)
     assert sorted(counts)[-3:] == [1, 2, 2]
     extra |= set(np.flatnonzero(counts == 2))
-    assert augment.spread_flips(ranks[:, 1]).numpy().sum() in (41, 42)
+    assert Flip().spread(ranks[:, 1]).numpy().sum() in (41, 42)
   assert len(extra) > 4
 
 
@@ -795,48 +807,58 @@ def test_spread_choices_depend_on_epoch_and_step_alone(start):
 
 
 @pytest.mark.parametrize(
-  ('bindings', 'message'),
+  ('binding', 'message'),
   [
-    (['norm_group_size = 7'], 'norm_group_size=7 does not divide .* of 30'),
-    (['norm_group_size = -1'], 'norm_group_size=-1 must be at least 0'),
-    (["first_layer = 'x'"], "first_layer='x' must be one of conv, whitening"),
-    (['average_decay = 1.0'], 'average_decay=1.0 must be at least 0 and less'),
     (
-      ['average_decay = 0.9', 'average_interval = 0'],
-      'interval=0 must be at least 1',
+      'resnet9.norm_group_size = 7',
+      '=7 does not divide the batch of 30 images',
     ),
-    (['flat_epochs = -1'], 'flat_epochs=-1 must be at least 0'),
     (
-      ['flat_epochs = 2', 'final_learning_rate = 0.1'],
-      r'epochs \[0, 1, 1, 3\] .* less flat_epochs',
+      'triangular.flat_epochs = 1',
+      'triangular.flat_epochs=1 would train at a rate of 0; set ',
     ),
-    (['flat_epochs = 1'], 'flat_epochs=1 would train at a rate of 0; set res'),
-    (['average_interval = 5'], 'average_interval=5 has no effect without res'),
-    (["lr_groups = [{'lr_multiplier': 2.0}]"], "the pattern '' finds every"),
-    (["exclude_from_weight_decay = ['']"], "the pattern '' finds every"),
-    (["lr_groups = [{'pattern': '('}]"], r"lr_groups: '\(' is no regular"),
-    (["lr_groups = [{'patern': 'a'}]"], "unexpected keyword argument 'patern'"),
     (
-      ["lr_groups = [{'pattern': 'a', 'lr_multiplier': '2'}]"],
+      'moving_average.interval = 5',
+      r'moving_average.interval \(command line\) has no effect: .* not made of'
+      r' @moving_average\(\)',
+    ),
+    (
+      "sgd_coupled_decay.lr_groups = [{'lr_multiplier': 2.0}]",
+      r"lr_groups\[0\].pattern='' must be a regular expression",
+    ),
+    (
+      "sgd_coupled_decay.exclude_from_weight_decay = ['(']",
+      r"exclude_from_weight_decay.*=\['\('\] must be a list, each a regular",
+    ),
+    (
+      "sgd_coupled_decay.lr_groups = [{'patern': 'a'}]",
+      r"lr_groups.*: 'patern' is unknown; there are pattern, lr_multiplier",
+    ),
+    (
+      "sgd_coupled_decay.lr_groups = [{'pattern': 'a', 'lr_multiplier': '2'}]",
       r"lr_groups\[0\].lr_multiplier='2' is str, but must be float",
     ),
     (
-      ["lr_groups = [{'pattern': 'a', 'lr_multiplier': -2.0}]"],
-      "lr_groups of 'a': lr_multiplier=-2.0 must be at least 0",
+      "sgd_coupled_decay.lr_groups = [{'pattern': 'a', 'lr_multiplier': -2.0}]",
+      r'lr_groups\[0\].lr_multiplier=-2.0 must be at least 0',
     ),
   ],
 )
-def test_a_mistake_is_named(shapes_dir, bindings, message):
+def test_a_mistake_is_named(shapes_dir, binding, message):
   with pytest.raises(UserError, match=message):
-    tiny.config(shapes_dir, [f'resnet9_cifar10.{line}' for line in bindings])
+    tiny.config(shapes_dir, [binding])
 
 
 def test_a_tail_is_part_of_the_length(shapes_dir):
-  tail = ['final_learning_rate = 0.1', 'flat_epochs = 1']
-  bindings = [f'resnet9_cifar10.{line}' for line in tail]
-  for epochs in (2, 4):
-    with pytest.raises(UserError, match=f'epochs={epochs}, but .* at epoch 3;'):
-      tiny.config(shapes_dir, bindings, f'trainer.epochs={epochs}')
+  """The peak at epoch 1 needs room before a tail of one epoch."""
+  tail = ['triangular.final_learning_rate = 0.1', 'triangular.flat_epochs = 1']
+  with pytest.raises(
+    UserError, match='peak_epoch=1 must be less than the 2 ep'
+  ):
+    tiny.config(shapes_dir, tail, 'trainer.epochs=2')
+  trainer = tiny.config(shapes_dir, tail, 'trainer.epochs=4').trainer
+  rate = trainer.optimizer_config.learning_rate.triangular
+  assert (trainer.train_steps, rate.epochs, rate.steps_per_epoch) == (12, 4, 3)
 
 
 @pytest.mark.parametrize(
@@ -852,7 +874,7 @@ def test_a_pattern_that_finds_nothing_is_named(shapes_dir, tmp_path, setting):
     r"'bias\$' finds no variable that is trained; correct it or leave it"
   )
   with pytest.raises(UserError, match=message):
-    tiny.run(shapes_dir, tmp_path / 'run', [f'resnet9_cifar10.{setting}'])
+    tiny.run(shapes_dir, tmp_path / 'run', [f'sgd_coupled_decay.{setting}'])
   assert not (tmp_path / 'run').exists()
 
 

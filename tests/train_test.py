@@ -23,15 +23,15 @@ def small_gin(tmp_path_factory, shapes_dir):
   file = tmp_path_factory.mktemp('gin') / 'small.gin'
   file.write_text(
     "include 'gin/resnet9_v100.gin'\n"
-    "resnet9_cifar10.dataset = 'procedural_shapes'\n"
-    f"resnet9_cifar10.data_dir = '{shapes_dir}'\n"
-    "resnet9_cifar10.train_split = 'train[:100]'\n"
-    "resnet9_cifar10.test_split = 'test[:50]'\n"
-    'resnet9_cifar10.batch_size = 32\n'  # A group of batch norm.
-    'resnet9_cifar10.eval_batch_size = 20\n'
-    'resnet9_cifar10.channels = [4, 8, 8, 8]\n'
-    'resnet9_cifar10.epochs = 2\n'
-    'resnet9_cifar10.peak_epoch = 1\n'
+    "data.dataset = 'procedural_shapes'\n"
+    f"data.data_dir = '{shapes_dir}'\n"
+    "data.train_split = 'train[:100]'\n"
+    "data.test_split = 'test[:50]'\n"
+    'data.batch_size = 32\n'  # A group of batch norm.
+    'data.eval_batch_size = 20\n'
+    'resnet9.channels = [4, 8, 8, 8]\n'
+    'run.epochs = 2\n'
+    'triangular.peak_epoch = 1\n'
   )
   return str(file)
 
@@ -48,7 +48,7 @@ def finished(tmp_path_factory, small_gin):
     [
       *(sys.executable, '-m', 'official_ext.train', '--gin_file', small_gin),
       # As a shell passes a line break.
-      '--gin_params=resnet9_cifar10.channels = [4, 8,\n8, 8]',
+      '--gin_params=resnet9.channels = [4, 8,\n8, 8]',
     ],
     cwd=folder,
     env=os.environ | {'PYTHONPATH': str(ROOT)},
@@ -90,7 +90,7 @@ def test_what_a_run_leaves_behind(finished):
   ]
   requested = (run / 'requested.gin').read_text()
   assert '--gin_file' in requested
-  assert 'resnet9_cifar10.epochs = 2' in requested
+  assert 'run.epochs = 2' in requested
   gin_config.parse([str(run / 'requested.gin')], [])
   assert gin.config_str() in requested
   assert json.loads((run / 'versions.json').read_text())['tensorflow']
@@ -158,7 +158,7 @@ def test_more_epochs_go_on_from_the_checkpoint(finished, small_gin, tmp_path):
   subprocess.run(['cp', '-r', str(run), str(copy)], check=True)
   result = train(
     *('--gin_file', small_gin, '--model_dir', str(copy)),
-    *('--gin_params', 'resnet9_cifar10.epochs = 3'),
+    *('--gin_params', 'run.epochs = 3'),
   )
   assert result.returncode == 0, result.stderr
   assert 'from step 6 of 9' in result.stdout
@@ -205,7 +205,7 @@ def test_another_models_checkpoints_are_refused(finished, small_gin):
   before = (run / 'params.yaml').read_text()
   result = train(
     *('--gin_file', small_gin, '--model_dir', str(run)),
-    *('--gin_params', 'resnet9_cifar10.channels = [4, 8, 8, 9]'),
+    *('--gin_params', 'resnet9.channels = [4, 8, 8, 9]'),
   )
   assert_refused(
     result, f'{run} was trained with task.model.backbone.resnet9.ch'

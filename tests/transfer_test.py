@@ -9,38 +9,35 @@ import tensorflow as tf
 import yaml
 from helpers import commands, garden_records, tiny
 from helpers.flags import Flags
-from helpers.small_garden import SMALL
+from helpers.small_garden import (
+  CLASSIFICATION,
+  NAMES,
+  SEGMENTATION,
+  experiment_of,
+  run,
+)
 from official.core import task_factory
 from PIL import Image
 
 from official_ext.checkpoints import transfer
 from official_ext.configuration import experiment, gin_config
-from official_ext.configuration.experiment import Experiment
 from official_ext.errors import UserError
-from official_ext.training import session
 
 # Those of the fixture `trained_run`.
 CHANNELS = [4, 8, 16, 16]
-NAMES = (
-  'resnet9_garden_classification',
-  'resnet9_segmentation',
-  'resnet9_retinanet',
-  'resnet9_maskrcnn',
-)
+
+
+def asked(name, checkpoint, bindings=(), override=''):
+  lines = (
+    f'resnet9.channels = {CHANNELS}',
+    f"backbone.init_checkpoint = '{checkpoint}'",
+    *bindings,
+  )
+  return experiment_of(name, lines, override)
 
 
 def config(name, checkpoint, bindings=(), override=''):
-  lines = (
-    *SMALL[name],
-    'input_size = 32',
-    'num_classes = 3',
-    f'channels = {CHANNELS}',
-    "precision = 'float32'",
-    f"init_checkpoint = '{checkpoint}'",
-    *bindings,
-  )
-  gin_config.parse([f'gin/{name}.gin'], [f'{name}.{line}' for line in lines])
-  return experiment.parse(Flags(experiment=name, params_override=override))
+  return asked(name, checkpoint, bindings, override).params
 
 
 def set_up(params):
@@ -51,7 +48,7 @@ def set_up(params):
 @pytest.fixture(scope='module')
 def classifier(trained_run, shapes_dir):
   """The model whose weights are those of the run."""
-  params = tiny.config(shapes_dir, [f'resnet9_cifar10.channels = {CHANNELS}'])
+  params = tiny.config(shapes_dir, [f'resnet9.channels = {CHANNELS}'])
   model = task_factory.get_task(params.task).build_model()
   path = tf.train.latest_checkpoint(str(trained_run))
   status = tf.train.Checkpoint(model=model).restore(path)
@@ -88,9 +85,9 @@ def test_the_same_picture_gives_the_same_features_from_its_file(
   """The input is normalised as the classifier's was."""
   test = garden_records.write(tmp_path / 'test', [0])
   params = config(
-    'resnet9_garden_classification',
+    CLASSIFICATION,
     trained_run,
-    [f"test_path = '{test}'", 'eval_batch_size = 1'],
+    [f"records.test_path = '{test}'", 'records.eval_batch_size = 1'],
   )
   task, model = set_up(params)
   task.initialize(model)
@@ -122,7 +119,7 @@ def test_an_average_without_a_best_checkpoint(tmp_path):
 
 def test_a_checkpoint_can_be_named_itself(trained_run):
   path = tf.train.latest_checkpoint(str(trained_run))
-  task, model = set_up(config('resnet9_garden_classification', path))
+  task, model = set_up(config(CLASSIFICATION, path))
   transfer.check(task.task_config, model)
 
 
@@ -172,13 +169,13 @@ BACKBONE = 'task.model.backbone.resnet9'
   ],
 )
 def test_other_options_are_refused(trained_run, override, message):
-  name = 'resnet9_garden_classification'
+  name = CLASSIFICATION
   assert message in refused(name, trained_run, override=override)
 
 
 def test_other_shapes_are_refused(bare_checkpoint):
   text = refused(
-    'resnet9_segmentation', bare_checkpoint, ['channels = [4, 8, 16, 24]']
+    SEGMENTATION, bare_checkpoint, ['resnet9.channels = [4, 8, 16, 24]']
   )
   assert 'layer3_conv/kernel' in text
   assert 'of [3, 3, 16, 16], but here it is of [3, 3, 16, 24]' in text
@@ -186,7 +183,9 @@ def test_other_shapes_are_refused(bare_checkpoint):
 
 @pytest.mark.parametrize('name', NAMES[:3])
 def test_another_normalisation_is_refused(trained_run, name):
-  text = refused(name, trained_run, ['mean_rgb = [127, 127, 127]'])
+  text = refused(
+    name, trained_run, ['normalization.mean_rgb = [127, 127, 127]']
+  )
   assert 'task.train_data.mean_rgb=[125.31, 122.95, 113.87]' in text
   assert '=[127, 127, 127]; use the same' in text
 
@@ -194,7 +193,7 @@ def test_another_normalisation_is_refused(trained_run, name):
 @pytest.mark.parametrize('modules', ['backbone', 'all'])
 def test_the_normalisation_of_gardens_parsers_is_seen(trained_run, modules):
   gin_config.parse([], [])
-  params = experiment.parse(
+  stock = experiment.parse(
     Flags(
       experiment='resnet_imagenet',
       params_override=(
@@ -207,7 +206,7 @@ def test_the_normalisation_of_gardens_parsers_is_seen(trained_run, modules):
       ),
     )
   )
-  task, model = set_up(params)
+  task, model = set_up(stock.params)
   with pytest.raises(UserError, match="the mean of Garden's parser"):
     transfer.check(task.task_config, model)
 
@@ -229,27 +228,28 @@ def bare_checkpoint(trained_run, tmp_path):
   ],
 )
 def test_without_params_the_weights_tell(bare_checkpoint, option, message):
-  name = 'resnet9_garden_classification'
+  name = CLASSIFICATION
   override = f'{BACKBONE}.{option}'
   assert message in refused(name, bare_checkpoint, override=override)
 
 
 def test_a_checkpoint_without_a_backbone_is_refused(tmp_path):
   path = tf.train.Checkpoint(step=tf.Variable(1)).save(str(tmp_path / 'ckpt'))
-  text = refused('resnet9_garden_classification', path)
+  text = refused(CLASSIFICATION, path)
   assert 'has no backbone; name a run' in text
 
 
 def test_the_driver_refuses_and_leaves_no_folder(trained_run, tmp_path):
   test = garden_records.write(tmp_path / 'test', [0, 1])
-  params = config(
-    'resnet9_segmentation',
+  paths = (f"records.{split}_path = '{test}'" for split in ('train', 'test'))
+  other = asked(
+    SEGMENTATION,
     trained_run,
-    [f"train_path = '{test}'", f"test_path = '{test}'", 'batch_size = 1'],
+    [*paths, 'records.batch_size = 1'],
     f'{BACKBONE}.norm_scale=false',
   )
   with pytest.raises(UserError, match='norm_scale=True, but here it is False'):
-    session.run(Experiment(params), 'train', str(tmp_path / 'run'))
+    run(other, tmp_path / 'run', 'train')
   assert not (tmp_path / 'run').exists()
 
 
@@ -273,17 +273,17 @@ def test_the_readmes_command_fine_tunes_on_a_folder(
   )
   assert prepared.returncode == 0, prepared.stderr
   settings = (
-    "dataset = 'my_pictures'",
-    f"data_dir = '{tmp_path / 'tfds'}'",
-    f"init_checkpoint = '{trained_run}'",
-    f'channels = {CHANNELS}',
-    'batch_size = 8',
-    "precision = 'float32'",
+    "data.dataset = 'my_pictures'",
+    f"data.data_dir = '{tmp_path / 'tfds'}'",
+    f"small_images.init_checkpoint = '{trained_run}'",
+    f'resnet9.channels = {CHANNELS}',
+    'data.batch_size = 8',
+    "run.precision = 'float32'",
   )
   result = commands.run(
     'train',
     *('--gin_file', 'gin/fine_tune.gin', '--model_dir', tmp_path / 'run'),
-    *(f'--gin_params=resnet9_cifar10.{line}' for line in settings),
+    *(f'--gin_params={line}' for line in settings),
   )
   assert result.returncode == 0, result.stderr
   assert '3 classes, 24×24×3' in result.stdout

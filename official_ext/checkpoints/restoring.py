@@ -80,7 +80,7 @@ def _of_another(
     return UserError(
       f'--model_dir={model_dir} was not trained in float16, which would go '
       'on from a loss scale; use the runtime.mixed_precision_dtype of before '
-      '(gin: resnet9_cifar10.precision).'
+      '(gin: run.precision).'
     )
   return UserError(
     f'--model_dir={model_dir} holds a checkpoint of another model or optimizer '

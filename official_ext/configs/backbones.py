@@ -1,50 +1,56 @@
-"""Backbone configurations: Garden's, and ResNet9 beside them."""
+"""Garden's one-of of backbones, to which networks add themselves."""
 
 import dataclasses
 
 from official.modeling import hyperparams
 from official.vision.configs import backbones
 
-
-@dataclasses.dataclass
-class ResNet9(hyperparams.Config):
-  """Configuration of the nine-layer ResNet of cifar10-fast.
-
-  Attributes:
-    channels: Filters of the layers prep, layer1, layer2 and layer3.
-    kernel_initializer: An initialiser of `official_ext.modeling.initializers`
-      or any that Keras knows by name.
-    first_layer: 'conv', or 'whitening' for a convolution over patches that are
-      whitened by what the task computes from the training images.
-    pool_before_norm: Whether layers 1 to 3 are pooled before batch norm.
-    norm_group_size: Images that batch norm normalises together in training; 0
-      for the whole batch of a replica.
-    norm_scale: Whether batch norm's scale is trained; otherwise it stays 1.
-  """
-
-  channels: list[int] = dataclasses.field(
-    default_factory=lambda: [64, 128, 256, 512]
-  )
-  kernel_initializer: str = 'torch_uniform'
-  first_layer: str = 'conv'
-  pool_before_norm: bool = False
-  norm_group_size: int = 0
-  norm_scale: bool = True
+from official_ext.configs import parts
 
 
 @dataclasses.dataclass
-class Backbone(backbones.Backbone):
-  """Garden's one-of of backbones, extended by `resnet9`.
+class Network(hyperparams.Config):
+  """What the config of a network inherits from.
 
   Attributes:
-    resnet9: ResNet9 backbone config.
+    last_level: Of its feature maps; one of level l has a stride of 2**l.
   """
 
-  resnet9: ResNet9 = dataclasses.field(default_factory=ResNet9)
+  last_level = 0
+
+  @property
+  def needs_filters(self) -> bool:
+    """Whether a layer whitens the input by filters of the training images."""
+    return False
+
+  def check_batch(
+    self, place: str, batch_size: int, num_replicas: int, use_sync_bn: bool
+  ) -> None:
+    """Raises where the network cannot be trained on such batches.
+
+    Args:
+      place: Dotted place of this config, with a dot at its end.
+      batch_size: Images of a step, over all replicas.
+      num_replicas: Of all workers' devices.
+      use_sync_bn: Whether batch statistics span all replicas.
+
+    Raises:
+      UserError: If an option does not go with them.
+    """
+
+
+@dataclasses.dataclass
+class Backbone(parts.Choice, backbones.Backbone):
+  """Garden's one-of of backbones, extended by all that are registered.
+
+  A network registers its config, a `Network`, with
+  `parts.kind(Backbone, NAME)`, and its builder, under the same name, with
+  Garden's `register_backbone_builder`.
+  """
 
 
 def extend(config: hyperparams.Config) -> None:
-  """Lets every backbone of a config be `resnet9` too.
+  """Lets every backbone of a config be one of the registered ones too.
 
   Args:
     config: Any Garden config. Instances of Garden's one-of in it, at any depth,

@@ -1,37 +1,14 @@
-"""Common configurations: Garden's, with this package's fields beside them."""
+"""Runtime and trainer configurations: Garden's, with this package's fields."""
 
 import dataclasses
 
 from official.core import config_definitions as cfg
-from official.modeling import hyperparams
-from official.vision.configs import common
 
-from official_ext.configs import optimization
-
-
-@dataclasses.dataclass
-class Cutout(hyperparams.Config):
-  """Configuration of `official_ext.ops.augment.Cutout`.
-
-  Attributes:
-    size: Side of the square hole in pixels.
-    inside: Whether all of the hole lies in the image, or is cut off at its
-      border.
-    before_normalization: Whether the hole is black instead of the mean.
-  """
-
-  size: int = 8
-  inside: bool = True
-  before_normalization: bool = False
+from official_ext.configs import fields, optimization, parts
+from official_ext.configs.fields import Tie
 
 
-@dataclasses.dataclass
-class Augmentation(common.Augmentation):
-  """Garden's one-of of augmentations, extended by `cutout`."""
-
-  cutout: Cutout = dataclasses.field(default_factory=Cutout)
-
-
+@parts.part('runtime')
 @dataclasses.dataclass
 class RuntimeConfig(cfg.RuntimeConfig):
   """Garden's runtime config, by default of what the machine has.
@@ -52,12 +29,12 @@ class RuntimeConfig(cfg.RuntimeConfig):
       or raise an error where it cannot.
   """
 
-  distribution_strategy: str = 'auto'
-  num_gpus: int = -1
-  num_logical_cpus: int = 0
-  arrival_timeout_seconds: float = 300
-  seed: int = 0
-  deterministic: bool = False
+  distribution_strategy: str = fields.field('auto', tied_to=Tie.PLACE)
+  num_gpus: int = fields.field(-1, tied_to=Tie.PLACE)
+  num_logical_cpus: int = fields.field(0, tied_to=Tie.PLACE)
+  arrival_timeout_seconds: float = fields.field(300, tied_to=Tie.PLACE)
+  seed: int = fields.field(0, fields.SEED, tied_to=Tie.RUN)
+  deterministic: bool = fields.field(False, tied_to=Tie.FUTURE)
 
 
 @dataclasses.dataclass
@@ -65,13 +42,72 @@ class TrainerConfig(cfg.TrainerConfig):
   """Garden's trainer config, with a length in epochs.
 
   `train_steps` and the intervals that are left as the experiment made them
-  follow from `epochs`, the batch size and the number of training images.
+  follow from `epochs` and `steps_per_epoch`.
 
   Attributes:
     epochs: Passes over the training data.
+    steps_per_epoch: Full batches in the training data, which tell it; 0 where
+      nothing knows the epochs, as with Garden's own inputs.
   """
 
-  epochs: float = 0
-  optimizer_config: optimization.OptimizationConfig = dataclasses.field(
-    default_factory=optimization.OptimizationConfig
+  epochs: float = fields.field(0, tied_to=Tie.FUTURE)
+  steps_per_epoch: int = fields.field(0, tied_to=Tie.FUTURE)
+  optimizer_config: optimization.OptimizationConfig = fields.field(
+    optimization.OptimizationConfig, tied_to=Tie.RUN
   )
+
+
+def set_steps_per_epoch(trainer: TrainerConfig, steps: int) -> None:
+  """Sets all that is counted in steps; one loop and one evaluation an epoch.
+
+  Args:
+    trainer: Changed, its schedule too.
+    steps: Full batches in the training data.
+  """
+  trainer.override(counts_of_epochs(trainer, steps))
+  trainer.steps_per_epoch = steps
+  set_lengths(trainer)
+
+
+def set_lengths(trainer: TrainerConfig) -> None:
+  """Tells the schedule how long the training is, and an epoch.
+
+  Args:
+    trainer: Its schedule is changed.
+  """
+  schedule = trainer.optimizer_config.learning_rate.get()
+  for key, value in lengths(trainer).items():
+    # Knots are a list of epochs of their own.
+    if isinstance(getattr(schedule, key, None), int | float):
+      setattr(schedule, key, value)
+
+
+def steps_per_epoch(trainer: cfg.TrainerConfig) -> int:
+  """Returns the steps of an epoch.
+
+  Of Garden's own tasks, whose epochs nothing knows, those from one evaluation
+  to the next.
+  """
+  return getattr(trainer, 'steps_per_epoch', 0) or trainer.validation_interval
+
+
+def counts_of_epochs(trainer: TrainerConfig, steps: int) -> dict[str, int]:
+  """Returns the trainer's counts, by field, with so many steps an epoch."""
+  once_an_epoch = (
+    'steps_per_loop',
+    'summary_interval',
+    'checkpoint_interval',
+    'validation_interval',
+  )
+  return {
+    'train_steps': round(trainer.epochs * steps),
+    **dict.fromkeys(once_an_epoch, steps),
+  }
+
+
+def lengths(trainer: TrainerConfig) -> dict[str, float]:
+  """Returns what a schedule that counts in epochs has to know, by field."""
+  return {
+    'epochs': trainer.epochs,
+    'steps_per_epoch': trainer.steps_per_epoch,
+  }

@@ -13,6 +13,7 @@ import copy
 import dataclasses
 import enum
 import math
+import re
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -59,13 +60,17 @@ def field(default: Any, rule: Rule | None = None, tied_to: Any = None) -> Any:
   """Declares a field of a config, as `dataclasses.field` does.
 
   Args:
-    default: Its default; each config gets a copy of its own.
+    default: Its default, of which each config gets a copy; or the class of a
+      config, of which each gets one. It is made only then, when all kinds of a
+      one-of in it are registered.
     rule: What a value has to be.
     tied_to: A `Tie`; by default that of the config it is in, and
       `Tie.WEIGHTS` where nothing else is said.
   """
   metadata = {'rule': rule, 'tied_to': tied_to}
-  if isinstance(default, list | hyperparams.Config):
+  if isinstance(default, type):
+    return dataclasses.field(default_factory=default, metadata=metadata)
+  if isinstance(default, list):
     return dataclasses.field(
       default_factory=lambda: copy.deepcopy(default), metadata=metadata
     )
@@ -84,10 +89,15 @@ def optional(rule: Rule) -> Rule:
   )
 
 
-def all_of(rule: Rule) -> Rule:
-  """Returns the rule that all numbers of a list obey another."""
+def all_of(rule: Rule, what: str = 'numbers') -> Rule:
+  """Returns the rule that all values of a list obey another.
+
+  Args:
+    rule: Of a value.
+    what: What to call them, before what they must be.
+  """
   return Rule(
-    lambda values: all(map(rule.accepts, values)), f'numbers {rule.requirement}'
+    lambda values: all(map(rule.accepts, values)), f'{what} {rule.requirement}'
   )
 
 
@@ -101,6 +111,9 @@ THREE_ABOVE_0 = Rule(
   lambda v: len(v) == 3 and all_of(ABOVE_0).accepts(v),
   'three numbers more than 0',
 )
+
+PRECISIONS = ('float32', 'bfloat16', 'float16')
+PRECISION = one_of('auto', *PRECISIONS)
 
 # Rules and ties of fields that are Garden's own: by the name of the class that
 # declares them, or of one that inherits them, and by the field's name.
@@ -210,12 +223,28 @@ def check_value(
   Raises:
     UserError: If it is not.
   """
-  if key in hints and not fits(value, hints[key]):
-    raise UserError(
-      f'{name}={value!r} is {type_name(type(value))}, but must be '
-      f'{type_name(hints[key])}.'
-    )
+  if key in hints:
+    check_type(value, hints[key], name)
   _check_rule(config, key, value, name)
+
+
+def check_type(value: Any, hint: Any, name: str) -> None:
+  """Raises where a value is not of a type.
+
+  Args:
+    value: The value.
+    hint: The type.
+    name: What to call the value in the message.
+
+  Raises:
+    UserError: If it is not.
+  """
+  if not fits(value, hint):
+    shown = '' if isinstance(value, hyperparams.Config) else f'={value!r}'
+    raise UserError(
+      f'{name}{shown} is {type_name(type(value))}, but must be '
+      f'{type_name(hint)}.'
+    )
 
 
 def _check_rule(config: type, key: str, value: Any, name: str) -> None:
@@ -281,5 +310,5 @@ def fits(value: Any, hint: Any) -> bool:
 def type_name(hint: Any) -> str:
   """Returns what to call a type in a message."""
   if typing.get_origin(hint):
-    return str(hint).replace('typing.', '')
+    return re.sub(r'\w+\.', '', str(hint))  # Without the modules.
   return 'None' if hint is type(None) else hint.__name__

@@ -1,75 +1,205 @@
-"""Image classification configurations and the `resnet9_cifar10` experiment."""
+"""Image classification configurations: Garden's, with this package's fields."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
 
-import gin
-from official.core import config_definitions as cfg
-from official.core import exp_factory
 from official.modeling import hyperparams
 from official.vision.configs import common as garden_common
-from official.vision.configs import image_classification
+from official.vision.configs import image_classification as garden
 
-from official_ext.configs import backbones, common, optimization, type_checks
+from official_ext.configs import backbones, fields, parts
+from official_ext.configs.augmentation import Augmentation
+from official_ext.configs.fields import Tie
 from official_ext.errors import UserError
+from official_ext.ops import activations, initializers
 
-# The experiment's namesake, so that its config is complete before any data is
-# read (https://www.cs.toronto.edu/~kriz/cifar.html). Channel means and
-# deviations are those of `torch_backend.py` in cifar10-fast.
-CIFAR10_TRAIN_EXAMPLES = 50_000
-CIFAR10_CLASSES = 10
-CIFAR10_INPUT_SIZE = (32, 32, 3)
+# Of CIFAR-10 (https://www.cs.toronto.edu/~kriz/cifar.html): means and
+# deviations of the channels as in `torch_backend.py` of cifar10-fast.
 CIFAR10_MEAN_RGB = (125.31, 122.95, 113.87)
 CIFAR10_STDDEV_RGB = (62.99, 62.09, 66.70)
 
+KERNEL_INITIALIZER = fields.Rule(
+  initializers.is_known,
+  "'torch_uniform' or the name of a Keras initialiser such as 'he_uniform'",
+)
+_ACTIVATION = fields.Rule(
+  activations.is_known,
+  "'celu' or the name of a Keras activation such as 'relu'",
+)
+_DTYPES = fields.one_of('float32', 'bfloat16', 'float16')
+
+# Fields of Garden's data config that this package's input acts upon.
+_USED = frozenset(
+  {
+    'drop_remainder',
+    'dtype',
+    'global_batch_size',
+    'image_field_key',
+    'is_training',
+    'label_field_key',
+    'prefetch_buffer_size',
+    # A flag of Garden's sets it for evaluation too.
+    'tf_data_service_address',
+    'tfds_data_dir',
+    'tfds_name',
+    'tfds_split',
+  }
+)
+_USED_IN_TRAINING = frozenset({'enable_tf_data_service', 'seed'})
+
 
 @dataclasses.dataclass
-class DataConfig(image_classification.DataConfig):
+class DataConfig(garden.DataConfig):
   """Input from a TFDS data set that is held in memory.
 
-  Of Garden's fields, those in `official_ext.configs.validation` that the input
-  path does not use must keep their defaults.
+  Of Garden's fields, those that the input path does not use must keep their
+  defaults.
 
   Attributes:
     tfds_name: TFDS name of the data set, with a version if need be.
-    aug_rand_hflip: Whether to mirror half of the training images.
-    aug_type: Augmentation after normalisation; `cutout` or none.
-    crop_padding: Pixels by which training images are padded before a crop of
-      their own size is taken; 0 for no crop.
-    crop_padding_mode: 'reflect', 'symmetric' (which repeats the border) or
-      'zero' (black).
+    tfds_split: TFDS split, or slice of one.
+    global_batch_size: Images of a step, over all replicas.
+    dtype: Of the images that the model gets.
     mean_rgb: Mean of each channel, in 0 to 255.
     stddev_rgb: Standard deviation of each channel, in 0 to 255.
+    augmentations: What is done to training images, in this order.
     preprocess_on_device: Whether images are augmented and normalised as part of
       the training step, with the same results, instead of by the host's CPU.
-    stratified: Whether the crops and flips of an epoch are spread evenly over
-      its images, instead of drawn for each image by itself.
   """
 
-  aug_type: common.Augmentation | None = None
-  crop_padding: int = 4
-  crop_padding_mode: str = 'reflect'
-  mean_rgb: list[float] = dataclasses.field(
-    default_factory=lambda: list(CIFAR10_MEAN_RGB)
+  tfds_name: str = fields.field('', tied_to=Tie.WEIGHTS)
+  tfds_split: str = fields.field('', tied_to=Tie.RUN)
+  global_batch_size: int = fields.field(0, fields.AT_LEAST_1)
+  dtype: str = fields.field('float32', _DTYPES, tied_to=Tie.FUTURE)
+  mean_rgb: list[float] = fields.field(
+    list(CIFAR10_MEAN_RGB), tied_to=Tie.WEIGHTS
   )
-  stddev_rgb: list[float] = dataclasses.field(
-    default_factory=lambda: list(CIFAR10_STDDEV_RGB)
+  stddev_rgb: list[float] = fields.field(
+    list(CIFAR10_STDDEV_RGB), fields.all_of(fields.ABOVE_0), tied_to=Tie.WEIGHTS
   )
-  preprocess_on_device: bool = False
-  stratified: bool = False
+  augmentations: list[Augmentation] = dataclasses.field(default_factory=list)
+  preprocess_on_device: bool = fields.field(False, tied_to=Tie.PLACE)
+
+  def check_together(self, place: str) -> None:
+    """Raises for an option that would be ignored in silence."""
+    used = _USED | {
+      key for key in DataConfig.__annotations__ if key != 'augmentations'
+    }
+    where = 'in evaluation'
+    if self.is_training:
+      used |= _USED_IN_TRAINING | {'augmentations'}
+      where = 'with data in memory'
+    usual = DataConfig(is_training=self.is_training)
+    for field in dataclasses.fields(self):
+      value, before = getattr(self, field.name), getattr(usual, field.name)
+      # A file that a run wrote has lists for tuples.
+      same = value == before or (
+        isinstance(before, tuple) and value == list(before)
+      )
+      if field.name not in used and not same:
+        shown = '' if isinstance(value, hyperparams.Config) else f'={value!r}'
+        raise UserError(
+          f'{place}{field.name}{shown} has no effect {where}; leave it out.'
+        )
+    if self.drop_remainder != self.is_training:
+      raise UserError(
+        f'{place}drop_remainder={self.drop_remainder} cannot be chosen; '
+        'training drops the last partial batch, evaluation never drops an '
+        'image.'
+      )
 
 
+@parts.part('evaluation')
 @dataclasses.dataclass
-class Evaluation(image_classification.Evaluation):
+class Evaluation(garden.Evaluation):
   """Garden's evaluation config, with test-time augmentation.
 
   Attributes:
-    mirror: Whether to report beside the accuracy that of the mean logits of
-      each image and its mirror image, which takes twice the time.
+    views: Names of ways to look at an image, of `official_ext.ops.views`, such
+      as 'mirror'. The accuracy of the mean logits over each is reported beside
+      the plain one.
   """
 
-  mirror: bool = False
+  views: list[str] = dataclasses.field(default_factory=list)
+
+
+@parts.part('losses')
+@dataclasses.dataclass
+class Losses(garden.Losses):
+  """Garden's losses.
+
+  Attributes:
+    one_hot: Whether labels are vectors, which costs memory and time; where
+      smoothed they have to be.
+    label_smoothing: Share of the label spread evenly over all classes.
+  """
+
+  one_hot: bool = False
+  label_smoothing: float = fields.field(0.0, fields.SHARE)
+  # Garden's own path for them needs labels that this package does not make.
+  soft_labels: bool = fields.field(False, fields.one_of(False))
+
+  def check_together(self, place: str) -> None:
+    """Raises where one of the values leaves another without an effect."""
+    if self.use_binary_cross_entropy and not self.one_hot:
+      raise UserError(
+        f'{place}use_binary_cross_entropy=True needs {place}one_hot=True.'
+      )
+    if not self.label_smoothing:
+      return
+    smoothing = f'{place}label_smoothing={self.label_smoothing}'
+    if self.use_binary_cross_entropy:
+      raise UserError(
+        f'{smoothing} has no effect with {place}use_binary_cross_entropy=True; '
+        'leave one of them out.'
+      )
+    if not self.one_hot:
+      raise UserError(
+        f'{smoothing} needs {place}one_hot=True (gin: losses.label_smoothing '
+        'sets both).'
+      )
+
+
+@parts.part('norm_activation')
+@dataclasses.dataclass
+class NormActivation(garden_common.NormActivation):
+  """Garden's batch norm and activation, by default those of PyTorch.
+
+  Attributes:
+    activation: Activation after each batch norm: 'relu', 'celu' (of 0.3) or
+      another name of Keras.
+    use_sync_bn: Whether batch statistics are those of the whole batch, not of
+      each replica's part of it.
+    norm_momentum: Share of the old value in the moving statistics.
+    norm_epsilon: Added to the variance.
+  """
+
+  activation: str = fields.field('relu', _ACTIVATION)
+  use_sync_bn: bool = False
+  norm_momentum: float = fields.field(0.9, fields.SHARE)
+  norm_epsilon: float = fields.field(1e-5, fields.ABOVE_0)
+
+
+@parts.part('head')
+@dataclasses.dataclass
+class Head(hyperparams.Config):
+  """What makes logits of a backbone's last feature map.
+
+  Attributes:
+    pooling: 'max' or 'avg', over the whole of the map.
+    dropout_rate: Share of the pooled features dropped in training.
+    use_bias: Whether the dense layer has a bias.
+    logit_scale: Factor on the logits.
+    kernel_initializer: Initialiser of the dense kernel: 'torch_uniform',
+      PyTorch's default, or a name of Keras.
+  """
+
+  pooling: str = fields.field('max', fields.one_of('max', 'avg'))
+  dropout_rate: float = fields.field(0.0, fields.SHARE, tied_to=Tie.RUN)
+  use_bias: bool = False
+  logit_scale: float = fields.field(0.125, fields.ABOVE_0)
+  kernel_initializer: str = fields.field(
+    'torch_uniform', KERNEL_INITIALIZER, tied_to=Tie.RUN
+  )
 
 
 @dataclasses.dataclass
@@ -81,32 +211,22 @@ class ImageClassificationModel(hyperparams.Config):
     input_size: Height, width and channels; empty to take it from the data.
     backbone: Any backbone that Garden's factory knows.
     norm_activation: Batch norm and activation of the backbone.
-    pooling: 'max' or 'avg', over the whole of the last feature map.
-    dropout_rate: Share of the pooled features dropped in training.
-    use_bias: Whether the dense layer has a bias.
-    logit_scale: Factor on the logits.
-    kernel_initializer: Initialiser of the dense kernel.
+    head: Pooling, dense layer and scale.
   """
 
-  num_classes: int = 0
+  num_classes: int = fields.field(0, fields.AT_LEAST_0)
   input_size: list[int] = dataclasses.field(default_factory=list)
   backbone: backbones.Backbone = dataclasses.field(
-    default_factory=lambda: backbones.Backbone(type='resnet9')
+    default_factory=backbones.Backbone
   )
-  norm_activation: garden_common.NormActivation = dataclasses.field(
-    default_factory=lambda: garden_common.NormActivation(
-      use_sync_bn=False, norm_momentum=0.9, norm_epsilon=1e-5
-    )
+  norm_activation: NormActivation = dataclasses.field(
+    default_factory=NormActivation
   )
-  pooling: str = 'max'
-  dropout_rate: float = 0.0
-  use_bias: bool = False
-  logit_scale: float = 0.125
-  kernel_initializer: str = 'torch_uniform'
+  head: Head = dataclasses.field(default_factory=Head)
 
 
 @dataclasses.dataclass
-class ImageClassificationTask(image_classification.ImageClassificationTask):
+class ImageClassificationTask(garden.ImageClassificationTask):
   """Configuration of `official_ext.tasks.image_classification`."""
 
   model: ImageClassificationModel = dataclasses.field(
@@ -118,333 +238,5 @@ class ImageClassificationTask(image_classification.ImageClassificationTask):
   validation_data: DataConfig = dataclasses.field(
     default_factory=lambda: DataConfig(is_training=False, drop_remainder=False)
   )
+  losses: Losses = dataclasses.field(default_factory=Losses)
   evaluation: Evaluation = dataclasses.field(default_factory=Evaluation)
-
-
-@exp_factory.register_config_factory('resnet9_cifar10')
-@gin.configurable
-@type_checks.checked
-def resnet9_cifar10(
-  dataset: str = 'cifar10',
-  data_dir: str = '',
-  train_split: str = 'train',
-  test_split: str = 'test',
-  num_classes: int | None = None,
-  mean_rgb: Sequence[float] = CIFAR10_MEAN_RGB,
-  stddev_rgb: Sequence[float] = CIFAR10_STDDEV_RGB,
-  crop_padding: int = 4,
-  crop_padding_mode: str = 'reflect',
-  flip: bool = True,
-  cutout_size: int = 8,
-  cutout_inside: bool = True,
-  cutout_before_normalization: bool = False,
-  stratified_augmentation: bool = False,
-  channels: Sequence[int] = (64, 128, 256, 512),
-  first_layer: str = 'conv',
-  pool_before_norm: bool = False,
-  activation: str = 'relu',
-  kernel_initializer: str = 'torch_uniform',
-  norm_momentum: float = 0.9,
-  norm_epsilon: float = 1e-5,
-  sync_batch_norm: bool = False,
-  norm_group_size: int = 0,
-  norm_scale: bool = True,
-  pooling: str = 'max',
-  logit_scale: float = 0.125,
-  epochs: float = 24,
-  batch_size: int = 512,
-  eval_batch_size: int = 1000,
-  peak_learning_rate: float = 0.4,
-  peak_epoch: float = 5,
-  final_learning_rate: float = 0.0,
-  flat_epochs: float = 0,
-  momentum: float = 0.9,
-  nesterov: bool = True,
-  weight_decay: float = 5e-4,
-  exclude_from_weight_decay: Sequence[str] = (),
-  lr_groups: Sequence[Mapping[str, Any]] = (),
-  average_decay: float = 0.0,
-  average_interval: int = 1,
-  label_smoothing: float = 0.0,
-  mirror_evaluation: bool = False,
-  init_checkpoint: str = '',
-  freeze_backbone: bool = False,
-  precision: str = 'auto',
-  preprocess_on_device: bool = False,
-  seed: int = 0,
-  deterministic: bool = False,
-) -> cfg.ExperimentConfig:
-  """ResNet9 on CIFAR-10, or on another small TFDS image data set.
-
-  The defaults are `dawn.py` of https://github.com/davidcpage/cifar10-fast,
-  its summed losses turned into means: 94.1% in 24 epochs.
-
-  Args:
-    dataset: TFDS name of the data set, with a version if need be.
-    data_dir: Folder of TFDS data sets; empty for TFDS' default.
-    train_split: TFDS split, or slice of one, to train on.
-    test_split: TFDS split, or slice of one, to evaluate on.
-    num_classes: Number of classes; None to take it from the data.
-    mean_rgb: Mean of each channel, in 0 to 255.
-    stddev_rgb: Standard deviation of each channel, in 0 to 255.
-    crop_padding: Pixels of padding around an image before it is cropped to its
-      size at random; 0 for no crop.
-    crop_padding_mode: 'reflect', 'symmetric' (which repeats the border) or
-      'zero' (black).
-    flip: Whether to mirror half of the training images.
-    cutout_size: Side in pixels of the square set to the mean; 0 for none.
-    cutout_inside: Whether all of the square lies in the image, or is cut off at
-      its border.
-    cutout_before_normalization: Whether the square is black instead.
-    stratified_augmentation: Whether an epoch has each crop equally often and
-      mirrors exactly half of the images, instead of drawing for each alone.
-    channels: Filters of prep, layer1, layer2 and layer3.
-    first_layer: 'conv', or 'whitening' for a convolution over 3×3 patches that
-      are decorrelated by filters computed from the training images.
-    pool_before_norm: Whether layers 1 to 3 are pooled before batch norm.
-    activation: Activation after each batch norm: 'relu', 'celu' (of 0.3) or
-      another name of Keras.
-    kernel_initializer: 'torch_uniform', PyTorch's default, or a Keras name.
-    norm_momentum: Share of the old value in batch norm's moving statistics.
-    norm_epsilon: Added to batch norm's variance.
-    sync_batch_norm: Whether batch statistics are those of the whole batch, not
-      of each replica's part of it.
-    norm_group_size: Images that batch norm normalises together in training; 0
-      for the whole batch of a replica.
-    norm_scale: Whether batch norm's scale is trained; otherwise it stays 1.
-    pooling: 'max' or 'avg' before the dense layer.
-    logit_scale: Factor on the logits.
-    epochs: Length of the training.
-    batch_size: Images of a training step, over all replicas.
-    eval_batch_size: Images of an evaluation step, over all replicas.
-    peak_learning_rate: Highest learning rate, for the mean loss of a batch.
-    peak_epoch: Epoch of the highest learning rate, which rises linearly from 0.
-    final_learning_rate: To which the rate falls linearly from there.
-    flat_epochs: Length of the end of the training at that rate.
-    momentum: Momentum of SGD.
-    nesterov: Whether the momentum is Nesterov's.
-    weight_decay: Coupled weight decay in units of the mean loss, on every
-      trainable variable that is not excluded.
-    exclude_from_weight_decay: Regular expressions of variable names.
-    lr_groups: Variables with a learning rate or decay of their own: mappings
-      with a `pattern`, a regular expression that finds their names, and a
-      `lr_multiplier` or a `weight_decay_multiplier`. The first to find one
-      counts.
-    average_decay: Share of the old moving average of the weights and batch-norm
-      statistics that is kept a step. It is what is evaluated, and exported; 0
-      for none.
-    average_interval: Steps between updates of that average.
-    label_smoothing: Share of the label spread evenly over all classes.
-    mirror_evaluation: Whether to report the test accuracy of the mean logits of
-      an image and its mirror image too.
-    init_checkpoint: Run or checkpoint of another classifier, whose backbone
-      this one begins with; empty for random weights.
-    freeze_backbone: Whether the backbone keeps its weights.
-    precision: 'float32', 'bfloat16', 'float16', or 'auto' for the fastest that
-      the device computes natively.
-    preprocess_on_device: Whether images are augmented and normalised on the
-      accelerator, where the host's CPU cannot keep up with it.
-    seed: Seed of the weights, the order of the images and their augmentation.
-    deterministic: Whether to give the same bits each time.
-
-  Raises:
-    UserError: If `flat_epochs` is negative, or `average_interval` or
-      `flat_epochs` would have no effect; other values are checked with the
-      whole config.
-  """
-  if flat_epochs < 0:
-    raise UserError(
-      f'gin: resnet9_cifar10.flat_epochs={flat_epochs:g} must be at least 0.'
-    )
-  if flat_epochs and not final_learning_rate:
-    raise UserError(
-      f'gin: resnet9_cifar10.flat_epochs={flat_epochs:g} would train at a rate '
-      'of 0; set resnet9_cifar10.final_learning_rate too.'
-    )
-  if average_interval != 1 and not average_decay:
-    raise UserError(
-      f'gin: resnet9_cifar10.average_interval={average_interval} has no effect '
-      'without resnet9_cifar10.average_decay; set both.'
-    )
-  augmentation = common.Augmentation(
-    type='cutout',
-    cutout=common.Cutout(
-      size=cutout_size,
-      inside=cutout_inside,
-      before_normalization=cutout_before_normalization,
-    ),
-  )
-  # The labels' one-hot form costs memory and time, so only where it is needed.
-  losses = image_classification.Losses(
-    one_hot=label_smoothing != 0, label_smoothing=label_smoothing
-  )
-  is_cifar10 = dataset.split(':')[0] == 'cifar10'
-  task = ImageClassificationTask(
-    model=ImageClassificationModel(
-      num_classes=num_classes or (CIFAR10_CLASSES if is_cifar10 else 0),
-      input_size=list(CIFAR10_INPUT_SIZE) if is_cifar10 else [],
-      backbone=backbones.Backbone(
-        type='resnet9',
-        resnet9=backbones.ResNet9(
-          channels=list(channels),
-          kernel_initializer=kernel_initializer,
-          first_layer=first_layer,
-          pool_before_norm=pool_before_norm,
-          norm_group_size=norm_group_size,
-          norm_scale=norm_scale,
-        ),
-      ),
-      norm_activation=garden_common.NormActivation(
-        activation=activation,
-        use_sync_bn=sync_batch_norm,
-        norm_momentum=norm_momentum,
-        norm_epsilon=norm_epsilon,
-      ),
-      pooling=pooling,
-      logit_scale=logit_scale,
-      kernel_initializer=kernel_initializer,
-    ),
-    losses=losses,
-    train_data=DataConfig(
-      tfds_name=dataset,
-      tfds_split=train_split,
-      tfds_data_dir=data_dir,
-      is_training=True,
-      global_batch_size=batch_size,
-      aug_rand_hflip=flip,
-      aug_type=augmentation if cutout_size else None,
-      crop_padding=crop_padding,
-      crop_padding_mode=crop_padding_mode,
-      seed=seed,
-      mean_rgb=list(mean_rgb),
-      stddev_rgb=list(stddev_rgb),
-      preprocess_on_device=preprocess_on_device,
-      stratified=stratified_augmentation,
-    ),
-    validation_data=DataConfig(
-      tfds_name=dataset,
-      tfds_split=test_split,
-      tfds_data_dir=data_dir,
-      is_training=False,
-      drop_remainder=False,
-      global_batch_size=eval_batch_size,
-      mean_rgb=list(mean_rgb),
-      stddev_rgb=list(stddev_rgb),
-      preprocess_on_device=preprocess_on_device,
-    ),
-    evaluation=Evaluation(mirror=mirror_evaluation),
-    init_checkpoint=init_checkpoint or None,
-    init_checkpoint_modules='backbone',
-    freeze_backbone=freeze_backbone,
-  )
-  optimizer = optimization.OptimizerConfig(
-    type='sgd_coupled_decay',
-    sgd_coupled_decay=optimization.SGDCoupledDecayConfig(
-      momentum=momentum,
-      nesterov=nesterov,
-      weight_decay=weight_decay,
-      exclude_from_weight_decay=list(exclude_from_weight_decay),
-      lr_groups=[optimization.LrGroup(**group) for group in lr_groups],
-    ),
-  )
-  average = None
-  if average_decay:
-    average = optimization.MovingAverageConfig(
-      average_decay=average_decay, interval=average_interval
-    )
-  knots = [(0, 0), (peak_epoch, peak_learning_rate)]
-  if flat_epochs:
-    knots.append((epochs - flat_epochs, final_learning_rate))
-  knots.append((epochs, final_learning_rate))
-  learning_rate = optimization.LrConfig(
-    type='piecewise_linear',
-    piecewise_linear=optimization.PiecewiseLinearLrConfig(
-      epochs=[epoch for epoch, _ in knots], values=[rate for _, rate in knots]
-    ),
-  )
-  config = cfg.ExperimentConfig(
-    task=task,
-    trainer=common.TrainerConfig(
-      epochs=epochs,
-      # Python drives the steps, so that a bar can move and a signal be heard.
-      train_tf_while_loop=False,
-      max_to_keep=2,
-      best_checkpoint_export_subdir='best',
-      best_checkpoint_eval_metric='accuracy',
-      optimizer_config=optimization.OptimizationConfig(
-        optimizer=optimizer, learning_rate=learning_rate, ema=average
-      ),
-    ),
-    runtime=common.RuntimeConfig(
-      mixed_precision_dtype=None if precision == 'auto' else precision,
-      # Garden compiles the step on GPUs only: XLA's convolutions are slow on
-      # CPUs.
-      enable_xla=True,
-      seed=seed,
-      deterministic=deterministic,
-    ),
-    restrictions=[
-      'task.train_data.is_training != None',
-      'task.validation_data.is_training != None',
-    ],
-  )
-  if is_cifar10 and batch_size > 0:
-    set_steps_per_epoch(config, CIFAR10_TRAIN_EXAMPLES // batch_size)
-  return config
-
-
-def steps_per_epoch(config: cfg.ExperimentConfig) -> int:
-  """Returns the steps of an epoch.
-
-  Of Garden's own tasks, whose epochs nothing knows, those from one evaluation
-  to the next.
-
-  Args:
-    config: An experiment whose steps are filled in.
-  """
-  if isinstance(config.task, ImageClassificationTask):
-    learning_rate = config.trainer.optimizer_config.learning_rate
-    return learning_rate.piecewise_linear.steps_per_epoch
-  return config.trainer.validation_interval
-
-
-def counts_of_epochs(config: cfg.ExperimentConfig) -> set[str]:
-  """Returns the trainer's counts of steps that its epochs make what they are.
-
-  Args:
-    config: An experiment of `ImageClassificationTask`; where its steps are not
-      filled in, no count is one.
-  """
-  steps = steps_per_epoch(config)
-  return {
-    key
-    for key, count in _counts(config.trainer, steps).items()
-    if steps and getattr(config.trainer, key) == count
-  }
-
-
-def set_steps_per_epoch(config: cfg.ExperimentConfig, steps: int) -> None:
-  """Sets all that is counted in steps; one loop and one evaluation an epoch.
-
-  Args:
-    config: A config whose trainer is a `TrainerConfig`; it is changed.
-    steps: Full batches in the training data.
-  """
-  for key, count in _counts(config.trainer, steps).items():
-    setattr(config.trainer, key, count)
-  schedule = config.trainer.optimizer_config.learning_rate.piecewise_linear
-  schedule.steps_per_epoch = steps
-
-
-def _counts(trainer: common.TrainerConfig, steps: int) -> dict[str, int]:
-  """Returns the trainer's counts, by field, with so many steps an epoch."""
-  once_an_epoch = (
-    'steps_per_loop',
-    'summary_interval',
-    'checkpoint_interval',
-    'validation_interval',
-  )
-  return {
-    'train_steps': round(trainer.epochs * steps),
-    **dict.fromkeys(once_an_epoch, steps),
-  }

@@ -1,69 +1,38 @@
-"""Optimization configurations: Garden's, and this package's beside them."""
+"""Optimization configurations: Garden's, to which others add themselves."""
 
 import dataclasses
 
-from official.modeling import hyperparams, optimization
+from official.modeling import optimization
 from official.modeling.optimization.configs import (
   optimization_config,
   optimizer_config,
 )
 
-
-@dataclasses.dataclass
-class LrGroup(hyperparams.Config):
-  """Variables that train at a rate of their own.
-
-  Attributes:
-    pattern: Regular expression that finds their names, such as 'beta$'.
-    lr_multiplier: Factor on the learning rate.
-    weight_decay_multiplier: Factor on the weight decay.
-  """
-
-  pattern: str = ''
-  lr_multiplier: float = 1.0
-  weight_decay_multiplier: float = 1.0
+from official_ext.configs import fields, parts
+from official_ext.configs.fields import Tie
 
 
 @dataclasses.dataclass
-class SGDCoupledDecayConfig(optimizer_config.SGDConfig):
-  """Configuration of `official_ext.modeling.optimization.sgd`.
+class OptimizerConfig(parts.Choice, optimization_config.OptimizerConfig):
+  """Garden's one-of of optimizers, extended by all that are registered.
 
-  Attributes:
-    name: Name of the optimizer.
-    weight_decay: Decay that enters the gradient before the momentum, in units
-      of the mean loss.
-    exclude_from_weight_decay: Regular expressions; a variable whose name one of
-      them finds is not decayed.
-    lr_groups: Variables with rates of their own; the first group that finds a
-      variable counts.
+  An optimizer registers its config with `parts.kind(OptimizerConfig, NAME)`,
+  and itself, under the same name, with Garden's `register_optimizer_cls`.
   """
-
-  name: str = 'SGDCoupledDecay'
-  weight_decay: float = 0.0
-  exclude_from_weight_decay: list[str] = dataclasses.field(default_factory=list)
-  lr_groups: list[LrGroup] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass
-class PiecewiseLinearLrConfig(hyperparams.Config):
-  """Configuration of `official_ext.modeling.optimization.lr_schedule`.
+class LrConfig(parts.Choice, optimization_config.LrConfig):
+  """Garden's one-of of schedules, extended by all that are registered.
 
-  Attributes:
-    name: Name of the schedule.
-    epochs: Position of each knot in epochs.
-    values: Learning rate at each knot.
-    steps_per_epoch: Optimizer steps of an epoch; `resnet9_cifar10` takes them
-      from its data, other experiments have to be told.
-    offset: Added to Keras' step count, which starts at 0.
+  A schedule registers its config with `parts.kind(LrConfig, NAME)`, and what
+  builds it in Garden's `optimizer_factory.LR_CLS`. Its fields `epochs` and
+  `steps_per_epoch` are filled in where they are 0, with the length of the
+  training and of an epoch.
   """
 
-  name: str = 'PiecewiseLinear'
-  epochs: list[float] = dataclasses.field(default_factory=list)
-  values: list[float] = dataclasses.field(default_factory=list)
-  steps_per_epoch: int = 0
-  offset: int = 1
 
-
+@parts.part('moving_average')
 @dataclasses.dataclass
 class MovingAverageConfig(optimizer_config.EMAConfig):
   """Configuration of `official_ext.modeling.optimization.moving_average`.
@@ -79,26 +48,9 @@ class MovingAverageConfig(optimizer_config.EMAConfig):
 
   name: str = 'MovingAverage'
   trainable_weights_only: bool = False
+  average_decay: float = fields.field(0.99, fields.SHARE)
   dynamic_decay: bool = False
-  interval: int = 1
-
-
-@dataclasses.dataclass
-class OptimizerConfig(optimization_config.OptimizerConfig):
-  """Garden's one-of of optimizers, extended by `sgd_coupled_decay`."""
-
-  sgd_coupled_decay: SGDCoupledDecayConfig = dataclasses.field(
-    default_factory=SGDCoupledDecayConfig
-  )
-
-
-@dataclasses.dataclass
-class LrConfig(optimization_config.LrConfig):
-  """Garden's one-of of schedules, extended by `piecewise_linear`."""
-
-  piecewise_linear: PiecewiseLinearLrConfig = dataclasses.field(
-    default_factory=PiecewiseLinearLrConfig
-  )
+  interval: int = fields.field(1, fields.AT_LEAST_1)
 
 
 @dataclasses.dataclass
@@ -106,11 +58,12 @@ class OptimizationConfig(optimization.OptimizationConfig):
   """Garden's optimization config over the extended one-ofs.
 
   Attributes:
-    ema: Moving average of the weights; None for none.
+    ema: Moving average of the weights, which is what is evaluated; None for
+      none.
   """
 
   optimizer: OptimizerConfig = dataclasses.field(
     default_factory=OptimizerConfig
   )
-  learning_rate: LrConfig = dataclasses.field(default_factory=LrConfig)
-  ema: MovingAverageConfig | None = None
+  learning_rate: LrConfig = fields.field(LrConfig, tied_to=Tie.FUTURE)
+  ema: MovingAverageConfig | None = fields.field(None, tied_to=Tie.WEIGHTS)

@@ -8,8 +8,10 @@ or of any other that a gin file imports.
 """
 
 import dataclasses
+import functools
 import inspect
-from collections.abc import Callable, Mapping
+import typing
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import gin
@@ -35,7 +37,9 @@ class Choice(hyperparams.OneOfConfig):
   such a class, and then has its kinds too.
   """
 
-  def __post_init__(self, default_params: Any, restrictions: Any) -> None:
+  def __post_init__(  # type: ignore[override]
+    self, default_params: Any, restrictions: Any
+  ) -> None:
     """Gives each kind its place, as a field of a Garden one-of has it."""
     for name, config in self.kinds().items():
       setattr(self, name, config())
@@ -55,22 +59,29 @@ class Choice(hyperparams.OneOfConfig):
     return super()._get_annotations() | cls.kinds()
 
   @classmethod
-  def choose(cls: type[_Config], config: hyperparams.Config) -> _Config:
+  def choose(
+    cls: type[_Config], config: hyperparams.Config, place: str = ''
+  ) -> _Config:
     """Returns the one-of that has chosen a config of one of its kinds.
+
+    Args:
+      config: What is chosen.
+      place: Where it was, to begin a message with.
 
     Raises:
       UserError: If it is no kind of this one-of.
     """
-    known = cls._get_annotations()  # type: ignore[attr-defined]
+    known = cls._get_annotations()
     for name, kind_class in known.items():
       if type(config) is kind_class:
         made = cls()
-        made.type = name  # type: ignore[attr-defined]
+        made.type = name
         setattr(made, name, config)
         return made
+    names = ', '.join(name for name in known if name != 'type')
     raise UserError(
-      f'{fields.type_name(type(config))} is no {cls.__name__}; there are '
-      f'{", ".join(name for name in known if name != "type")}.'
+      f'{place}{fields.type_name(type(config))} is no {cls.__name__}; there '
+      f'are {names}.'
     )
 
 
@@ -85,7 +96,7 @@ def kind(one_of: type[Choice], name: str) -> _ConfigClass:
   def register(config: type[_Config]) -> type[_Config]:
     own = vars(one_of).get('_kinds')
     if own is None:
-      own = one_of._kinds = {}  # type: ignore[attr-defined]
+      own = one_of._kinds = {}
     _check_new(name, own.get(name), config)
     own[name] = config
     return part(name)(config)
@@ -123,6 +134,15 @@ def names() -> set[str]:
   return set(_NAMES.values())
 
 
+def with_field(field: str) -> list[str]:
+  """Returns the names of the parts that have a field."""
+  return sorted(
+    name
+    for config, name in _NAMES.items()
+    if field in {f.name for f in dataclasses.fields(config)}
+  )
+
+
 def _check_new(
   name: str, there: type | None, config: type[hyperparams.Config]
 ) -> None:
@@ -143,9 +163,13 @@ def _maker(config: type[_Config], name: str) -> Callable[..., _Config]:
 
   def make_part(**values: Any) -> _Config:
     hints = config._get_annotations()
+    made = {}
     for key, value in values.items():
-      fields.check_value(config, key, value, hints, f'gin: {name}.{key}')
-    return config(**{k: _plain(v) for k, v in values.items()})
+      place = f'gin: {name}.{key}'
+      _check_made(value, place)
+      made[key] = _made_of_dicts(value, hints[key], place)
+      fields.check_value(config, key, made[key], hints, place)
+    return config(**made)
 
   # Gin and `--help` read what there is from these.
   make_part.__name__ = make_part.__qualname__ = name
@@ -168,9 +192,34 @@ def _default(declared: dataclasses.Field) -> Any:
   return declared.default
 
 
-def _plain(value: Any) -> Any:
-  """Returns lists for tuples, as configs have them."""
-  return list(value) if isinstance(value, tuple) else value
+def _check_made(value: Any, place: str) -> None:
+  """Raises for a reference without parentheses, which is not a part yet."""
+  for item in value if isinstance(value, list | tuple) else [value]:
+    if inspect.isfunction(item):
+      raise UserError(
+        f'{place} is a reference to {item.__name__}; write parentheses behind '
+        f'it to make one, as in @{item.__name__}().'
+      )
+
+
+def _made_of_dicts(value: Any, hint: Any, place: str) -> Any:
+  """Returns a list, and the dicts in it as the configs that it is to hold.
+
+  Raises:
+    UserError: If a dict has a key that the config does not.
+  """
+  if not isinstance(value, list | tuple):
+    return value
+  (inner,) = typing.get_args(hint)[:1] or (None,)
+  if not (isinstance(inner, type) and issubclass(inner, hyperparams.Config)):
+    return list(value)
+  known = [f.name for f in dataclasses.fields(inner)]
+  for item in value:
+    for key in set(item).difference(known) if isinstance(item, dict) else ():
+      raise UserError(
+        f'{place}: {key!r} is unknown; there are {", ".join(known)}.'
+      )
+  return [inner(**i) if isinstance(i, dict) else i for i in value]
 
 
 def checked(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -180,29 +229,14 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
   neither the binding nor the mend.
   """
 
+  @functools.wraps(function)
   def wrapper(*args: Any, **kwargs: Any) -> Any:
     bound = inspect.signature(function).bind(*args, **kwargs)
-    hints = inspect.get_annotations(function, eval_str=True)
+    hints = typing.get_type_hints(function)
     for key, value in bound.arguments.items():
-      if callable(value) and not isinstance(value, hyperparams.Config):
-        raise UserError(
-          f'gin: {function.__name__}.{key} is a reference to a part; write '
-          'parentheses behind it to make one, as in @resnet9().'
-        )
-      if not fields.fits(value, hints[key]):
-        raise UserError(
-          f'gin: {function.__name__}.{key}={value!r} is '
-          f'{fields.type_name(type(value))}, but must be '
-          f'{fields.type_name(hints[key])}.'
-        )
+      name = f'gin: {function.__name__}.{key}'
+      _check_made(value, name)
+      fields.check_type(value, hints[key], name)
     return function(*args, **kwargs)
 
-  wrapper.__name__ = wrapper.__qualname__ = function.__name__
-  wrapper.__doc__, wrapper.__module__ = function.__doc__, function.__module__
-  wrapper.__wrapped__ = function  # type: ignore[attr-defined]
   return wrapper
-
-
-def of_kind(one_of: type[Choice]) -> Mapping[str, type[hyperparams.Config]]:
-  """Returns the kinds that a one-of has, ours and Garden's, by name."""
-  return {k: v for k, v in one_of._get_annotations().items() if k != 'type'}

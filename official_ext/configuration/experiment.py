@@ -4,6 +4,7 @@ import contextlib
 import copy
 import dataclasses
 import difflib
+import re
 import types
 from typing import Any
 
@@ -14,32 +15,36 @@ from official.core import exp_factory, train_utils
 from official.modeling import hyperparams
 from official.modeling.hyperparams import params_dict
 
-from official_ext import registry_imports  # noqa: F401
 from official_ext.configs import (
   backbones,
   common,
-  image_classification,
-  type_checks,
+  fields,
+  garden_fields,  # noqa: F401  It says what Garden's own fields may hold.
   validation,
 )
+from official_ext.configs.image_classification import ImageClassificationTask
 from official_ext.configuration import gin_config
-from official_ext.dataloaders import image_source, in_memory, tfds_builder
+from official_ext.dataloaders import data_sets
 from official_ext.errors import UserError
 from official_ext.files import safe_yaml
 from official_ext.machine import devices
 
+# The experiment of this package's own task.
+DEFAULT = 'small_images'
+
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-  """What a session runs.
+  """What is to be trained or evaluated.
 
   Attributes:
-    params: The locked config.
-    data: A handle on the data set; None for tasks that read their own.
+    params: All of its settings, locked.
+    data: Its images, opened; None where the task is Garden's own, which reads
+      files itself.
   """
 
   params: cfg.ExperimentConfig
-  data: Any = None
+  data: data_sets.DataSets | None = None
 
 
 class ExperimentParser(train_utils.ExperimentParser):
@@ -67,7 +72,7 @@ class ExperimentParser(train_utils.ExperimentParser):
         f"--experiment='{name}' is not registered; "
         f'did you mean {", ".join(close or sorted(known))}?'
       )
-    others = _bound_elsewhere(name)
+    others = sorted(gin_config.bound().intersection(known) - {name})
     if others:
       raise UserError(
         f"gin binds arguments of {others[0]}, but --experiment='{name}'; give "
@@ -76,8 +81,7 @@ class ExperimentParser(train_utils.ExperimentParser):
     try:
       params = super().base_experiment()
     except UserError as error:
-      # gin adds the configurable that it passed through.
-      raise UserError(str(error).partition('\n')[0]) from error
+      raise UserError(_with_place(str(error))) from error
     except (TypeError, ValueError) as error:
       raise UserError(f'gin: {gin_config.one_line(error)}') from error
     if not isinstance(params.runtime, common.RuntimeConfig):
@@ -131,8 +135,22 @@ class ExperimentParser(train_utils.ExperimentParser):
     return params
 
 
-def parse(flags_obj: Any) -> cfg.ExperimentConfig:
-  """Returns the locked config that the flags, and gin before them, ask for.
+def _with_place(text: str) -> str:
+  """Adds where a setting was bound to an error about its value.
+
+  Args:
+    text: Its first line is the error; gin adds what it passed through.
+  """
+  line = text.partition('\n')[0]
+  found = re.match(r'gin: [\w/.]+', line)
+  place = gin_config.place_of(found[0].removeprefix('gin: ')) if found else ''
+  if not found or not place:
+    return line
+  return f'{found[0]} ({place}){line[found.end() :]}'
+
+
+def parse(flags_obj: Any) -> Experiment:
+  """Returns what the flags, and gin before them, ask for.
 
   What is left open is filled in from the machine and the data.
 
@@ -146,61 +164,88 @@ def parse(flags_obj: Any) -> cfg.ExperimentConfig:
   made = parser.base_experiment()
   params = copy.deepcopy(made)
   params = parser.parse_gin(params)
+  gin_config.check_used()
   params = parser.parse_config_file(params)
+  _forget_lengths(params)
   from_files = copy.deepcopy(params)
   params = parser.parse_runtime(params)
   params = parser.parse_data_service(params)
   params = parser.parse_params_override(params)
-  type_checks.check_types(params, made=made)
-  devices.resolve(
-    params.runtime, float16=not validation.averages_inside_loss_scale(params)
-  )
-  if isinstance(params.task, image_classification.ImageClassificationTask):
-    validation.check(params, devices.count_replicas(params.runtime))
+  _check(params, made)
+  data = None
+  if isinstance(params.task, ImageClassificationTask):
     # A run's own params.yaml has counts that follow from its epochs and data;
     # with others, they are to follow from those.
     chosen = _changed(params.trainer, made.trainer)
-    chosen -= image_classification.counts_of_epochs(from_files)
-    _fit_to_data(params, chosen | parser.trainer_keys)
-  else:
-    replicas = devices.count_replicas(params.runtime)
-    validation.check_other_task(params, replicas)
+    chosen -= {'steps_per_epoch', *_counts_of_epochs(from_files.trainer)}
+    data = _fit_to_data(params, chosen | parser.trainer_keys)
   try:
     params.validate()
   except KeyError as error:
     raise UserError(f'the experiment: {error.args[0]}') from error
   params.lock()
-  return params
+  return Experiment(params, data)
 
 
 def parse_gin_alone() -> cfg.ExperimentConfig:
-  """Returns what gin binds for `resnet9_cifar10`, to run on this machine.
+  """Returns what gin binds for `small_images`, whatever the machine.
 
-  The data is not looked at, so what it decides stays open.
+  Neither devices nor data are looked at: what they decide stays open.
 
   Raises:
     UserError: If something in it cannot work.
   """
-  name = 'resnet9_cifar10'
-  others = _bound_elsewhere(name)
-  if others:
-    raise UserError(
-      f'gin binds arguments of {others[0]}, but only {name} is trained here; '
-      'leave them out.'
-    )
-  parser = ExperimentParser(types.SimpleNamespace(experiment=name))
+  parser = ExperimentParser(types.SimpleNamespace(experiment=DEFAULT))
   made = parser.base_experiment()
   params = parser.parse_gin(copy.deepcopy(made))
-  type_checks.check_types(params, made=made)
-  devices.resolve(params.runtime)
-  validation.check(params, devices.count_replicas(params.runtime))
+  gin_config.check_used()
+  fields.check(params, made=made)
   return params
 
 
-def _bound_elsewhere(name: str) -> list[str]:
-  """Returns the other experiments that have an argument bound by gin."""
-  known = exp_factory._REGISTERED_CONFIGS
-  return sorted(gin_config.bound().intersection(known) - {name})
+def resolved(asked: cfg.ExperimentConfig) -> cfg.ExperimentConfig:
+  """Returns a copy of a config with devices and precision of this machine.
+
+  Args:
+    asked: What `parse_gin_alone` returned.
+
+  Raises:
+    UserError: If something in it cannot work here.
+  """
+  params = copy.deepcopy(asked)
+  _check(params, asked)
+  return params
+
+
+def _check(params: cfg.ExperimentConfig, made: cfg.ExperimentConfig) -> None:
+  """Fills in the devices, and raises where a value cannot work."""
+  if isinstance(params.task, ImageClassificationTask):
+    validation.check_which_trains(params.task)
+  fields.check(params, made=made)
+  devices.resolve(
+    params.runtime, float16=not validation.averages_inside_loss_scale(params)
+  )
+  validation.check(params, devices.count_replicas(params.runtime))
+
+
+def _forget_lengths(params: cfg.ExperimentConfig) -> None:
+  """Leaves open what a schedule has from the trainer of its own file."""
+  if isinstance(params.task, ImageClassificationTask):
+    schedule = params.trainer.optimizer_config.learning_rate.get()
+    for key, value in common.lengths(params.trainer).items():
+      if value and getattr(schedule, key, None) == value:
+        setattr(schedule, key, 0)
+
+
+def _counts_of_epochs(trainer: common.TrainerConfig) -> set[str]:
+  """Returns the trainer's counts of steps that its epochs make what they are.
+
+  Args:
+    trainer: Of a file; where its steps are not filled in, no count is one.
+  """
+  steps = trainer.steps_per_epoch
+  counts = common.counts_of_epochs(trainer, steps)
+  return {k for k, v in counts.items() if steps and getattr(trainer, k) == v}
 
 
 def _override(
@@ -261,51 +306,60 @@ def _changed(config: Any, made: Any) -> set[str]:
   return {key for key, v in config.as_dict().items() if v != getattr(made, key)}
 
 
-def _fit_to_data(params: cfg.ExperimentConfig, chosen: set[str]) -> None:
+def _fit_to_data(
+  params: cfg.ExperimentConfig, chosen: set[str]
+) -> data_sets.DataSets:
   """Takes classes, image size and steps from the data where left open.
 
   Args:
     params: Changed.
     chosen: Fields of the trainer that stay; other counts of steps follow the
       data.
+
+  Returns:
+    The data, opened.
   """
   task = params.task
+  data = data_sets.DataSets(task)
   if devices.has_to_set_up_first(params.runtime):
-    for data in (task.train_data, task.validation_data):
-      tfds_builder.prepare_in_own_process(
-        data.tfds_name, data.tfds_data_dir, image_source.place_of(data)
-      )
-  info = in_memory.describe(task.train_data)
-  validation.check_fits(task.train_data, 'task.train_data', info.image_shape)
-  test_info = in_memory.describe(task.validation_data)
-  validation.check_fits(
-    task.validation_data, 'task.validation_data', test_info.image_shape
-  )
-  _check_same_classes(info, test_info)
+    data.prepare_in_own_process()
+  train, test = data.train.info, data.test.info
+  for place, config, info in (
+    ('task.train_data', task.train_data, train),
+    ('task.validation_data', task.validation_data, test),
+  ):
+    validation.check_fits(config, place, info.image_shape, task.model)
+  _check_same_classes(train, test)
   model = task.model
-  model.num_classes = model.num_classes or info.num_classes
-  model.input_size = model.input_size or list(info.image_shape)
+  model.num_classes = model.num_classes or train.num_classes
+  model.input_size = model.input_size or list(train.image_shape)
   batch_size = task.train_data.global_batch_size
-  if batch_size > info.num_examples:
+  if batch_size > train.num_examples:
     raise UserError(
       f'task.train_data.global_batch_size={batch_size} is more than the '
-      f'{info.num_examples} images of {info.name}; use at most that many '
-      '(gin: resnet9_cifar10.batch_size).'
+      f'{train.num_examples} images of {train.name}; use at most that many '
+      '(gin: data.batch_size).'
     )
   numbers = {
     key: value
     for key, value in params.trainer.as_dict().items()
     if key in chosen and isinstance(value, int)
   }
-  image_classification.set_steps_per_epoch(
-    params, info.num_examples // batch_size
-  )
+  steps = train.num_examples // batch_size
+  if numbers.get('steps_per_epoch', steps) != steps:
+    raise UserError(
+      f'trainer.steps_per_epoch={numbers["steps_per_epoch"]} cannot be chosen; '
+      f'{train.num_examples} images in batches of {batch_size} are {steps}.'
+    )
+  common.set_steps_per_epoch(params.trainer, steps)
   params.trainer.override(numbers)
+  fields.check(params.trainer, 'trainer.', params.trainer)
   validation.check_trainer(params.trainer)
+  return data
 
 
 def _check_same_classes(
-  train: image_source.ImageDataInfo, test: image_source.ImageDataInfo
+  train: data_sets.ImageDataInfo, test: data_sets.ImageDataInfo
 ) -> None:
   """Raises where a label means one class in training and another in the test.
 

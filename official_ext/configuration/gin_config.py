@@ -14,6 +14,8 @@ from typing import Any
 import gin
 from absl import logging
 
+from official_ext.configs import parts
+from official_ext.configuration import bindings as bindings_of
 from official_ext.errors import UserError
 
 _PACKAGE = pathlib.Path(__file__).resolve().parents[1]
@@ -23,6 +25,10 @@ _SEARCH_PATHS = (_PACKAGE, _PACKAGE.parent)
 
 # A change without a file of its own: what it is called, and what it binds.
 _NAMED_BINDING = re.compile(r'([\w.-]+):\s*(\S+\.\w+\s*=.+)', re.DOTALL)
+
+# All bindings, as `bindings.read` returns them: kept, as gin's own, until the
+# next `parse`.
+_SOURCES: list[list[bindings_of.Binding]] = []
 
 # What gin calls the overrides of an experiment that has no arguments.
 ANY = 'any_experiment.overrides'
@@ -62,25 +68,48 @@ def parse(files: Sequence[str], bindings: Sequence[str]) -> None:
   Args:
     files: Paths; `gin/resnet9_v100.gin` is found from anywhere, and so are the
       files that a gin file includes.
-    bindings: Lines such as `resnet9_cifar10.epochs = 10`.
+    bindings: Lines such as `run.epochs = 10`.
 
   Raises:
     UserError: If a file is missing, or names or values can't be parsed.
   """
   gin.clear_config()  # It is locked after parsing; a notebook parses again.
+  _SOURCES.clear()
   _add_search_paths()
   verbosity = logging.get_verbosity()
   # Gin logs an error for each place where it does not find a file.
   logging.set_verbosity(logging.FATAL)
   try:
     gin.parse_config_files_and_bindings(list(files), list(bindings))
-    _check_macros(bindings)
+    _SOURCES.extend(bindings_of.read(files, bindings, _find))
+    _check_macros()
   except OSError as error:
     raise _unopened(files, error) from error
   except (ValueError, SyntaxError, tokenize.TokenError) as error:
     raise UserError(f'gin: {one_line(error)}{_suggestion(error)}') from error
   finally:
     logging.set_verbosity(verbosity)
+
+
+def _find(file: str) -> str:
+  """Returns the path at which gin has found a file."""
+  there = (path / file for path in (pathlib.Path(), *_SEARCH_PATHS))
+  return str(next((path for path in there if path.exists()), file))
+
+
+def place_of(name: str) -> str:
+  """Returns where a setting was bound last; '' if that is not known.
+
+  Args:
+    name: The configurable and its argument, such as 'run.epochs'.
+  """
+  places = [
+    binding.place
+    for source in _SOURCES
+    for binding in source
+    if f'.{binding.name}'.endswith(f'.{name}')
+  ]
+  return places[-1] if places else ''
 
 
 def _unopened(files: Sequence[str], error: OSError) -> UserError:
@@ -102,18 +131,48 @@ def _add_search_paths() -> None:
     gin.add_config_file_search_path(str(path))
 
 
-def _check_macros(bindings: Sequence[str]) -> None:
-  """Raises for a binding without a dot: a macro, which nothing may use."""
-  references = gin.config.iterate_references(
-    gin.config._CONFIG, to=gin.get_configurable('gin.macro')
-  )
+def _check_macros() -> None:
+  """Raises for a binding without a dot: a macro, which nothing refers to."""
+  macro = gin.get_configurable('gin.macro')
+  references = gin.config.iterate_references(gin.config._CONFIG, to=macro)
   used = {reference.config_key[0] for reference in references}
-  for binding in bindings:
-    name = binding.partition('=')[0].strip()
-    if name.isidentifier() and name not in used:
+  for name, selector in gin.config._CONFIG:
+    if selector == 'gin.macro' and name not in used:
+      value = gin.config._CONFIG[name, selector]['value']
+      known = [f'{part}.{name}' for part in parts.with_field(name)]
       raise ValueError(
-        f'{binding!r} binds the macro {name}, which nothing uses; a setting '
-        f'has a dot, as resnet9_cifar10.{name} has.'
+        f"'{name}={value!r}' binds the macro {name}, which nothing uses; a "
+        f'setting has a dot, as {" and ".join(known) or "run.epochs"} has.'
+      )
+
+
+def check_used() -> None:
+  """Raises for a binding of a part that the experiment is not made of.
+
+  To be called once gin has made the experiment. What a file binds may be
+  replaced by one that comes after it, so the last one is looked at, or else the
+  command line's bindings, as far as they stand there themselves.
+
+  Raises:
+    UserError: At the first such binding.
+  """
+  *files, lines = _SOURCES
+  made = {
+    (scope, selector.rpartition('.')[2])
+    for scope, selector in gin.config._OPERATIVE_CONFIG
+  }
+  for binding in lines or (files[-1] if files else []):
+    scope, part = binding.scope, binding.configurable
+    known = part in parts.names() and not binding.included
+    if known and not any(
+      name == part and f'{at}/'.startswith(f'{scope}/' if scope else '')
+      for at, name in made
+    ):
+      prefix = f'{scope}/' if scope else ''
+      raise UserError(
+        f'gin: {prefix}{binding.name} ({binding.place}) has no effect: the '
+        f'experiment is not made of @{prefix}{part}(); leave it out, or refer '
+        'to that part.'
       )
 
 
@@ -148,7 +207,7 @@ def named_changes(recipe: str, changes: Sequence[str]) -> list[Change]:
     recipe: What the recipe is called.
     changes: Of the command line. Each is a gin file, called by its name without
       folder and ending, or a name with one binding:
-      `no_flip: resnet9_cifar10.flip = False`.
+      `no_nesterov: sgd_coupled_decay.nesterov = False`.
 
   Raises:
     UserError: If one is neither, two are called the same, or one as the recipe
@@ -170,7 +229,7 @@ def _change(text: str) -> Change:
   if '=' in text and not pathlib.Path(text).exists():
     raise UserError(
       f'{text!r} is neither a gin file nor a name with a binding, such as '
-      'no_flip:resnet9_cifar10.flip=False; mend it.'
+      'no_nesterov:sgd_coupled_decay.nesterov=False; mend it.'
     )
   return Change(pathlib.Path(text).stem, (text,))
 

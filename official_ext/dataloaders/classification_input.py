@@ -121,17 +121,13 @@ def _training(
       values = values[:, first_row : first_row + num_rows]
       return tf.reshape(values, [-1, batch_size, *shape])
 
-    ranks = ()
-    if params.stratified:
-      ranks = share(
-        preprocessing.draw_ranks(params, epoch, data.info.num_examples)
-      )
+    ranks = preprocessing.draw_ranks(params, epoch, data.info.num_examples)
     return tf.data.Dataset.from_tensor_slices(
       (
         tf.fill([tf.size(step)], epoch),
         tf.reshape(step, [-1]),
         tf.reshape(first, [-1]),
-        ranks,
+        share(ranks) if isinstance(ranks, tf.Tensor) else (),
         share(order),
       )
     )

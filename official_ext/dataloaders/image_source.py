@@ -59,21 +59,19 @@ def place_of(params: DataConfig) -> str:
   return 'task.train_data' if params.is_training else 'task.validation_data'
 
 
-def open_source(params: DataConfig) -> ImageSource:
-  """Opens a TFDS data set, prepared if need be.
+def find(builder: tfds.core.DatasetBuilder, params: DataConfig) -> ImageSource:
+  """Finds images and labels in a prepared data set.
 
   Args:
-    params: Which data set and split. `image_field_key` and `label_field_key`
-      choose among several features; left as Garden has them, the only one is
-      taken, or the data set's own choice for supervised learning.
+    builder: The data set.
+    params: Which split. `image_field_key` and `label_field_key` choose among
+      several features; left as Garden has them, the only one is taken, or the
+      data set's own choice for supervised learning.
 
   Raises:
     UserError: If it is not an image classification data set of one size.
   """
   place = place_of(params)
-  builder = tfds_builder.open_builder(
-    params.tfds_name, params.tfds_data_dir, place
-  )
   image_key = _choose(builder, tfds.features.Image, 0, 'image', params, place)
   label_key = _choose(
     builder, tfds.features.ClassLabel, 1, 'label', params, place
@@ -97,7 +95,7 @@ def class_names(params: DataConfig) -> list[str]:
   """Returns the names of a data set's classes, without preparing it.
 
   Args:
-    params: Which data set; see `open_source`.
+    params: Which data set; see `find`.
 
   Raises:
     UserError: If it is neither TFDS' own nor there, or has no classes.

@@ -3,17 +3,13 @@
 import dataclasses
 import math
 import re
-from typing import Any
 
 import numpy as np
 import psutil
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from official_ext.configs.image_classification import (
-  DataConfig,
-  ImageClassificationModel,
-)
+from official_ext.configs.image_classification import ImageClassificationModel
 from official_ext.dataloaders import image_source
 from official_ext.errors import UserError
 
@@ -37,33 +33,21 @@ class ImageData:
   labels: tf.Tensor
 
 
-def describe(params: DataConfig) -> image_source.ImageDataInfo:
-  """Describes a data set without reading its images; prepares it if need be.
-
-  Args:
-    params: Which data set and split; see `image_source.open_source`.
-
-  Raises:
-    UserError: If it is not an image classification data set of one size.
-  """
-  return image_source.open_source(params).info
-
-
-def load(params: DataConfig, model: ImageClassificationModel) -> ImageData:
-  """Reads a split of a data set into memory; prepares it if need be.
+def load(
+  source: image_source.ImageSource, model: ImageClassificationModel
+) -> ImageData:
+  """Reads a split of a data set into memory.
 
   Each image is decoded once, in the order of the data set, and kept as it is,
   on the CPU even where there is a GPU.
 
   Args:
-    params: Which data set and split; see `image_source.open_source`.
+    source: Which data set and split.
     model: What is to read it.
 
   Raises:
-    UserError: If it is not an image classification data set of one size, does
-      not fit the model or the memory, or is damaged.
+    UserError: If it does not fit the model or the memory, or is damaged.
   """
-  source = image_source.open_source(params)
   _check_model(source, model)
   _check_memory(source)
   try:
@@ -77,23 +61,6 @@ def load(params: DataConfig, model: ImageClassificationModel) -> ImageData:
     )
   _check_labels(source, labels)
   return ImageData(source.info, images, labels)
-
-
-def first_images(params: DataConfig, count: int) -> np.ndarray:
-  """Reads the first images of a data set that `load` has read.
-
-  Args:
-    params: Which data set and split; see `image_source.open_source`.
-    count: How many, at most.
-
-  Returns:
-    uint8 `[count, height, width, channels]`.
-  """
-  source = image_source.open_source(params)
-  images = _as_dataset(source, [source.image_key]).take(count)
-  return np.stack(
-    [example[source.image_key] for example in tfds.as_numpy(images)]
-  )
 
 
 def _damaged(source: image_source.ImageSource, reason: str) -> UserError:
@@ -150,17 +117,12 @@ def _read(source: image_source.ImageSource) -> tuple[tf.Tensor, tf.Tensor]:
   keys = [source.image_key, source.label_key]
   with tf.device('CPU:0'):
     # Not TFDS' own batch of all, which a split that repeats images overflows.
-    examples = _as_dataset(source, keys).batch(source.info.num_examples)
-    examples = examples.get_single_element()
+    examples = source.builder.as_dataset(
+      split=source.split,
+      decoders=tfds.decode.PartialDecoding(dict.fromkeys(keys, True)),
+      # Autocaching would hold the images once more.
+      read_config=tfds.ReadConfig(try_autocache=False),
+    )
+    examples = examples.batch(source.info.num_examples).get_single_element()
     images, labels = (examples[key] for key in keys)
     return images, tf.cast(labels, tf.int32)
-
-
-def _as_dataset(source: image_source.ImageSource, keys: list[str]) -> Any:
-  """Returns TFDS' data set of some fields, in its own order."""
-  return source.builder.as_dataset(
-    split=source.split,
-    decoders=tfds.decode.PartialDecoding(dict.fromkeys(keys, True)),
-    # Autocaching would hold the images once more.
-    read_config=tfds.ReadConfig(try_autocache=False),
-  )

@@ -1,33 +1,24 @@
 """From bytes to what the model reads, on the host or on an accelerator."""
 
+import collections
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from official_ext.configs import common
+from official_ext.augmentation.base import ImageAugmentation
 from official_ext.configs.image_classification import DataConfig
-from official_ext.ops import augment, stateless_random
+from official_ext.ops import stateless_random
 from official_ext.ops.normalize import normalize
 
 # Stands in a seed where augmentation has the step, which counts from 0, and the
 # order of the images has -1.
 _STRATIFY = -2
-# More than there are offsets, by far.
+# More than there are choices, by far.
 _MANY = 2**24
-
-
-class Choices(NamedTuple):
-  """What is drawn for each image of a batch; see `official_ext.ops.augment`.
-
-  Attributes:
-    offsets: int32 `[batch, 2]`, the (y, x) of the crops.
-    flips: bool `[batch]`.
-    corners: int32 `[batch, 2]`, the (y, x) of the cutouts.
-  """
-
-  offsets: tf.Tensor
-  flips: tf.Tensor
-  corners: tf.Tensor
+# The streams of cifar10-fast's augmentations, which share a split of the seed;
+# others fold their own number into it.
+_SPLIT = 3
 
 
 class Unprocessed(NamedTuple):
@@ -38,9 +29,9 @@ class Unprocessed(NamedTuple):
     epoch: int32 scalar.
     step: int32 scalar, the step within the epoch.
     first_row: int32 scalar, the place of the first image in the global batch.
-    ranks: int32 `[rows, 2]` with `params.stratified`, otherwise nothing: the
-      places of each image in two random orders of the epoch, one to crop it by
-      and one to flip it by.
+    ranks: int32 `[rows, n]` with n stratified augmentations, nothing without:
+      the places of each image in n random orders of the epoch, one to make each
+      of their choices by.
   """
 
   images: tf.Tensor
@@ -48,6 +39,11 @@ class Unprocessed(NamedTuple):
   step: tf.Tensor
   first_row: tf.Tensor
   ranks: tf.Tensor | tuple[()] = ()
+
+
+def augmentations(params: DataConfig) -> list[ImageAugmentation]:
+  """Returns what is done to training images, in order."""
+  return [one.get() for one in params.augmentations]
 
 
 def for_training(batch: Unprocessed, params: DataConfig) -> tf.Tensor:
@@ -66,11 +62,16 @@ def for_training(batch: Unprocessed, params: DataConfig) -> tf.Tensor:
   """
   images = batch.images
   seed = stateless_random.make_seed(params.seed or 0, batch.epoch, batch.step)
-  choices = draw(params, seed, images.shape[1:3])
   rows = batch.first_row + tf.range(tf.shape(images)[0])
-  choices = Choices(*(tf.gather(choice, rows) for choice in choices))
-  if params.stratified:
-    choices = _stratify(choices, params, batch.ranks)
+  choices = [
+    tf.gather(choice, rows) for choice in draw(params, seed, images.shape[1:3])
+  ]
+  stratified = 0
+  for place, augmentation in enumerate(augmentations(params)):
+    if augmentation.is_stratified:
+      ranks = tf.gather(batch.ranks, stratified, axis=1)
+      choices[place] = augmentation.spread(ranks)
+      stratified += 1
   return apply(images, params, choices)
 
 
@@ -80,28 +81,26 @@ def for_evaluation(images: tf.Tensor, params: DataConfig) -> tf.Tensor:
   return tf.cast(images, params.dtype)
 
 
-def draw(params: DataConfig, seed: tf.Tensor, size: tf.TensorShape) -> Choices:
-  """Draws the choices for a whole global batch.
+def draw(
+  params: DataConfig, seed: tf.Tensor, size: Sequence[int]
+) -> list[tf.Tensor]:
+  """Draws the choices for a whole global batch, a tensor an augmentation.
 
   Args:
     params: Training data.
     seed: int32 `[2]`.
     size: Height and width of the images.
   """
-  count, cutout = params.global_batch_size, _cutout_config(params)
-  for_offsets, for_flips, for_corners = stateless_random.split(seed, 3)
-  offsets = augment.draw_offsets(for_offsets, count, params.crop_padding)
-  flips, corners = tf.zeros([count], tf.bool), tf.zeros([count, 2], tf.int32)
-  if params.aug_rand_hflip:
-    flips = augment.draw_flips(for_flips, count)
-  if cutout:
-    corners = _cutout(cutout).draw(for_corners, count, *size)
-  return Choices(offsets, flips, corners)
+  steps = augmentations(params)
+  return [
+    step.draw(own_seed, params.global_batch_size, *size)
+    for step, own_seed in zip(steps, _seeds(steps, seed), strict=True)
+  ]
 
 
 def draw_ranks(
   params: DataConfig, epoch: tf.Tensor, num_examples: int
-) -> tf.Tensor:
+) -> tf.Tensor | tuple[()]:
   """Draws the `ranks` of all images of an epoch.
 
   Args:
@@ -110,61 +109,66 @@ def draw_ranks(
     num_examples: Of the data set.
 
   Returns:
-    int32 `[num_examples, 2]`; each column is a random order of consecutive
-    numbers, which begin anywhere, so that no choice is always one of those that
-    one image more than the others gets.
+    int32 `[num_examples, n]` with n stratified augmentations, nothing without;
+    each column is a random order of consecutive numbers, which begin anywhere,
+    so that no choice is always one of those that one image more than the others
+    gets.
   """
+  steps = [step for step in augmentations(params) if step.is_stratified]
+  if not steps:
+    return ()
   seed = stateless_random.make_seed(params.seed or 0, epoch, _STRATIFY)
-  *for_orders, for_starts = stateless_random.split(seed, 3)
+  *_, for_starts = stateless_random.split(seed, _SPLIT)
+  starts = stateless_random.integers(for_starts, 1, [_MANY] * len(steps))
   orders = [
-    stateless_random.permutation(one, num_examples) for one in for_orders
+    stateless_random.permutation(own_seed, num_examples)
+    for own_seed in _seeds(steps, seed)
   ]
-  starts = stateless_random.integers(for_starts, 1, [_MANY, _MANY])
   return tf.stack(orders, axis=-1) + starts
 
 
-def _stratify(
-  choices: Choices, params: DataConfig, ranks: tf.Tensor
-) -> Choices:
-  offsets = augment.spread_offsets(ranks[:, 0], params.crop_padding)
-  choices = choices._replace(offsets=offsets)
-  if params.aug_rand_hflip:
-    choices = choices._replace(flips=augment.spread_flips(ranks[:, 1]))
-  return choices
+def _seeds(
+  steps: Sequence[ImageAugmentation], seed: tf.Tensor
+) -> list[tf.Tensor]:
+  """Returns a seed for each augmentation, by its stream.
+
+  So an augmentation draws the same whatever else there is. One that comes twice
+  draws anew the second time.
+  """
+  shared = stateless_random.split(seed, _SPLIT)
+  counts: collections.Counter[int] = collections.Counter()
+  seeds = []
+  for step in steps:
+    stream = step.stream()
+    own = shared[stream] if stream < _SPLIT else None
+    if own is None:
+      own = stateless_random.fold_in(seed, stream)
+    if counts[stream]:
+      own = stateless_random.fold_in(own, counts[stream])
+    counts[stream] += 1
+    seeds.append(own)
+  return seeds
 
 
-def apply(images: tf.Tensor, params: DataConfig, choices: Choices) -> tf.Tensor:
-  """Crops, flips, normalises and cuts out, in cifar10-fast's order.
+def apply(
+  images: tf.Tensor, params: DataConfig, choices: Sequence[tf.Tensor]
+) -> tf.Tensor:
+  """Augments and normalises, in the order of the config.
 
   Args:
     images: uint8 `[batch, height, width, channels]`.
     params: Training data.
-    choices: One for each image.
+    choices: A tensor an augmentation, with a choice for each image.
 
   Returns:
     Images of `params.dtype` and the same shape.
   """
-  images = augment.crop_and_flip(
-    images,
-    choices.offsets,
-    choices.flips,
-    params.crop_padding,
-    params.crop_padding_mode,
-  )
-  cutout = _cutout_config(params)
-  if cutout and cutout.before_normalization:
-    images = _cutout(cutout).apply(images, choices.corners)
-  images = normalize(images, params.mean_rgb, params.stddev_rgb)
-  if cutout and not cutout.before_normalization:
-    images = _cutout(cutout).apply(images, choices.corners)
+  normalized = False
+  for step, choice in zip(augmentations(params), choices, strict=True):
+    if step.after_normalization and not normalized:
+      images = normalize(images, params.mean_rgb, params.stddev_rgb)
+      normalized = True
+    images = step.apply(images, choice)
+  if not normalized:
+    images = normalize(images, params.mean_rgb, params.stddev_rgb)
   return tf.cast(images, params.dtype)
-
-
-def _cutout_config(params: DataConfig) -> common.Cutout | None:
-  if params.aug_type and params.aug_type.type == 'cutout':
-    return params.aug_type.cutout
-  return None
-
-
-def _cutout(config: common.Cutout) -> augment.Cutout:
-  return augment.Cutout(config.size, inside=config.inside)

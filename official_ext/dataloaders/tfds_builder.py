@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import difflib
+import importlib
 import io
 import multiprocessing
 import os
@@ -71,16 +72,18 @@ def prepare_in_own_process(name: str, data_dir: str, place: str) -> None:
   devices and workers there are.
   """
   data_dir = os.path.expanduser(data_dir)
-  if find(name, data_dir, f"{place}.tfds_name='{name}'").data_path.exists():
+  builder = find(name, data_dir, f"{place}.tfds_name='{name}'")
+  if builder.data_path.exists():
     return
+  # Where a data set is defined, it is registered.
+  module = type(builder).__module__
   spawn = multiprocessing.get_context('spawn')
   with concurrent.futures.ProcessPoolExecutor(1, spawn) as process:
-    process.submit(_open, name, data_dir, place).result()
+    process.submit(_open, module, name, data_dir, place).result()
 
 
-def _open(name: str, data_dir: str, place: str) -> None:
-  from official_ext import registry_imports  # noqa: F401  For its data sets.
-
+def _open(module: str, name: str, data_dir: str, place: str) -> None:
+  importlib.import_module(module)
   open_builder(name, data_dir, place)
 
 

@@ -1,146 +1,85 @@
 """Garden's RetinaNet with ResNet9."""
 
 import dataclasses
-from collections.abc import Sequence
 
 import gin
 from official.core import config_definitions as cfg
 from official.core import exp_factory
-from official.vision.configs import decoders, retinanet
+from official.vision.configs import decoders
+from official.vision.configs import retinanet as garden
 
-from official_ext.configs import type_checks
-from official_ext.configs.image_classification import (
-  CIFAR10_MEAN_RGB,
-  CIFAR10_STDDEV_RGB,
-)
-from official_ext.experiments import recipes
+from official_ext.configs import common, parts
+from official_ext.experiments import garden_parts
 
 
 @dataclasses.dataclass
-class RetinaNetTask(retinanet.RetinaNetTask):
-  """Garden's task config, with an input normalisation that can be chosen.
-
-  Attributes:
-    normalization: How pixels become the network's input.
-  """
-
-  normalization: recipes.Normalization = dataclasses.field(
-    default_factory=recipes.Normalization
-  )
+class RetinaNetTask(garden_parts.NormalizedTask, garden.RetinaNetTask):
+  """Garden's task config, with an input normalisation that can be chosen."""
 
 
 @exp_factory.register_config_factory('resnet9_retinanet')
-@gin.configurable
-@type_checks.checked
+@gin.configurable(module='official_ext')
+@parts.checked
 def resnet9_retinanet(
-  train_path: str = '',
-  test_path: str = '',
-  annotation_file: str = '',
+  records: garden_parts.Records | None = None,
+  parser: garden_parts.Parser | None = None,
+  normalization: garden_parts.Normalization | None = None,
+  backbone: garden_parts.Trunk | None = None,
+  decoder: decoders.FPN | None = None,
+  training: garden_parts.SGDCosine | None = None,
+  runtime: common.RuntimeConfig | None = None,
   num_classes: int = 91,
   input_size: int = 256,
-  flip: bool = True,
-  scale_min: float = 0.8,
-  scale_max: float = 1.2,
-  channels: Sequence[int] = (64, 128, 256, 512),
+  annotation_file: str = '',
   min_level: int = 3,
   max_level: int = 7,
   anchor_size: float = 4.0,
-  filters: int = 256,
   num_convs: int = 4,
-  mean_rgb: Sequence[float] = CIFAR10_MEAN_RGB,
-  stddev_rgb: Sequence[float] = CIFAR10_STDDEV_RGB,
-  weight_decay: float = 1e-4,
-  batch_size: int = 16,
-  eval_batch_size: int = 8,
-  train_steps: int = 20_000,
-  validation_interval: int = 500,
-  learning_rate: float = 0.02,
-  warmup_steps: int = 500,
-  init_checkpoint: str = '',
-  freeze_backbone: bool = False,
-  precision: str = 'auto',
-  seed: int = 0,
 ) -> cfg.ExperimentConfig:
   """Boxes, by RetinaNet on a feature pyramid on ResNet9.
 
   Args:
-    train_path: Pattern of TFRecord files of `tf.Example`, to train on; an
-      example has `image/encoded`, `image/height`, `image/width`,
-      `image/source_id`, and for each object `image/object/bbox/{x,y}{min,max}`
-      in 0 to 1 and `image/object/class/label` from 1 on.
-    test_path: Pattern of such files to evaluate on.
-    annotation_file: COCO's JSON file of the test data; empty to take the boxes
-      from the records.
+    records: `@records()`; an example has `image/encoded`, `image/height`,
+      `image/width`, `image/source_id`, and for each object
+      `image/object/bbox/{x,y}{min,max}` in 0 to 1 and
+      `image/object/class/label` from 1 on.
+    parser: `@parser()`.
+    normalization: `@normalization()`.
+    backbone: `@backbone()`.
+    decoder: `@fpn()`, the pyramid; the head has as many filters.
+    training: `@sgd_cosine()`.
+    runtime: `@runtime()`.
     num_classes: Number of classes, the background among them.
     input_size: Side in pixels to which images are resized and padded.
-    flip: Whether to mirror half of the training images.
-    scale_min: Least scale of a training image.
-    scale_max: Greatest scale of a training image.
-    channels: Filters of prep, layer1, layer2 and layer3.
+    annotation_file: COCO's JSON file of the test data; empty to take the boxes
+      from the records.
     min_level: Finest map with anchors, at a stride of 2**level: 2 or 3, since
       ResNet9 ends at 3.
     max_level: Coarsest map with anchors; images are padded to its stride.
     anchor_size: Side of the smallest anchor of a map, in its strides.
-    filters: Filters of pyramid and head.
     num_convs: Convolutions of the head.
-    mean_rgb: Mean of each channel, in 0 to 255.
-    stddev_rgb: Standard deviation of each channel, in 0 to 255.
-    weight_decay: Of kernels, as a term of the loss.
-    batch_size: Images of a training step, over all replicas.
-    eval_batch_size: Images of an evaluation step, over all replicas.
-    train_steps: Length of the training.
-    validation_interval: Steps from one evaluation to the next.
-    learning_rate: Highest rate; it falls to 0 along a cosine.
-    warmup_steps: Steps in which it rises.
-    init_checkpoint: Run or checkpoint that the backbone begins with; empty for
-      random weights.
-    freeze_backbone: Whether the backbone keeps them.
-    precision: 'float32', 'bfloat16', 'float16' or 'auto'.
-    seed: Seed of the weights.
   """
-  return cfg.ExperimentConfig(
-    task=RetinaNetTask(
-      model=retinanet.RetinaNet(
-        num_classes=num_classes,
-        input_size=[input_size, input_size, 3],
-        min_level=min_level,
-        max_level=max_level,
-        anchor=retinanet.Anchor(anchor_size=anchor_size),
-        backbone=recipes.backbone(channels),
-        decoder=decoders.Decoder(
-          type='fpn', fpn=decoders.FPN(num_filters=filters)
-        ),
-        head=retinanet.RetinaNetHead(num_convs=num_convs, num_filters=filters),
-        norm_activation=recipes.norm_activation(),
+  fpn = decoder or parts.make(decoders.FPN)
+  parser = parser or parts.make(garden_parts.Parser)
+  task = RetinaNetTask(
+    model=garden.RetinaNet(
+      num_classes=num_classes,
+      input_size=[input_size, input_size, 3],
+      min_level=min_level,
+      max_level=max_level,
+      anchor=garden.Anchor(anchor_size=anchor_size),
+      decoder=decoders.Decoder(type='fpn', fpn=fpn),
+      head=garden.RetinaNetHead(
+        num_convs=num_convs, num_filters=fpn.num_filters
       ),
-      train_data=retinanet.DataConfig(
-        input_path=train_path,
-        is_training=True,
-        global_batch_size=batch_size,
-        dtype='float32',
-        parser=retinanet.Parser(
-          aug_rand_hflip=flip, aug_scale_min=scale_min, aug_scale_max=scale_max
-        ),
-      ),
-      validation_data=retinanet.DataConfig(
-        input_path=test_path,
-        is_training=False,
-        global_batch_size=eval_batch_size,
-        dtype='float32',
-        drop_remainder=False,
-      ),
-      losses=retinanet.Losses(l2_weight_decay=weight_decay),
-      annotation_file=annotation_file or None,
-      normalization=recipes.Normalization(
-        mean_rgb=list(mean_rgb), stddev_rgb=list(stddev_rgb)
-      ),
-      init_checkpoint=init_checkpoint or None,
-      init_checkpoint_modules='backbone',
-      freeze_backbone=freeze_backbone,
     ),
-    trainer=recipes.trainer(
-      train_steps, validation_interval, learning_rate, warmup_steps, 'AP'
+    train_data=garden.DataConfig(
+      dtype='float32', parser=garden.Parser(**parser.as_dict())
     ),
-    runtime=recipes.runtime(precision, seed),
-    restrictions=list(recipes.RESTRICTIONS),
+    validation_data=garden.DataConfig(dtype='float32'),
+    annotation_file=annotation_file or None,
+    normalization=normalization or parts.make(garden_parts.Normalization),
+  )
+  return garden_parts.experiment(
+    task, 'AP', records, backbone, training, runtime
   )

@@ -1,172 +1,128 @@
 """Garden's semantic segmentation with ResNet9."""
 
 import dataclasses
-from collections.abc import Sequence
+from typing import Any
 
 import gin
 from official.core import config_definitions as cfg
 from official.core import exp_factory
-from official.vision.configs import decoders, semantic_segmentation
+from official.vision.configs import decoders
+from official.vision.configs import semantic_segmentation as garden
 
-from official_ext.configs import type_checks
-from official_ext.configs.image_classification import (
-  CIFAR10_MEAN_RGB,
-  CIFAR10_STDDEV_RGB,
-)
-from official_ext.errors import UserError
-from official_ext.experiments import recipes
+from official_ext.configs import common, parts
+from official_ext.experiments import garden_parts
 
-# ResNet9 ends here, at an output stride of 8.
-_LAST_LEVEL = 3
 # Where the fine features are taken, at a stride of 4.
 _FINE_LEVEL = 2
-_DECODERS = ('aspp', 'fpn')
 
 
 @dataclasses.dataclass
-class SemanticSegmentationTask(semantic_segmentation.SemanticSegmentationTask):
-  """Garden's task config, for the task that knows our moving average."""
+class SemanticSegmentationTask(garden.SemanticSegmentationTask):
+  """Garden's task config, for the task that knows our moving average.
+
+  Attributes:
+    freeze_backbone: Whether the backbone keeps its weights, as Garden's other
+      tasks have it.
+  """
+
+  freeze_backbone: bool = False
+
+
+@parts.part('aspp')
+@dataclasses.dataclass
+class ASPP(decoders.ASPP):
+  """Garden's DeepLab decoder, on level 3, where ResNet9 ends.
+
+  Attributes:
+    level: Map that it reads, at a stride of 2**level.
+    dilation_rates: Of its convolutions, in pixels of that map.
+    num_filters: Of decoder and head.
+  """
+
+  level: int = 3
+  dilation_rates: list[int] = dataclasses.field(
+    default_factory=lambda: [6, 12, 18]
+  )
 
 
 @exp_factory.register_config_factory('resnet9_segmentation')
-@gin.configurable
-@type_checks.checked
+@gin.configurable(module='official_ext')
+@parts.checked
 def resnet9_segmentation(
-  train_path: str = '',
-  test_path: str = '',
+  records: garden_parts.Records | None = None,
+  parser: garden_parts.Parser | None = None,
+  normalization: garden_parts.Normalization | None = None,
+  backbone: garden_parts.Trunk | None = None,
+  decoder: ASPP | decoders.FPN | None = None,
+  training: garden_parts.SGDCosine | None = None,
+  runtime: common.RuntimeConfig | None = None,
   num_classes: int = 21,
   input_size: int = 256,
-  flip: bool = True,
-  scale_min: float = 0.5,
-  scale_max: float = 2.0,
-  channels: Sequence[int] = (64, 128, 256, 512),
-  decoder: str = 'aspp',
-  dilation_rates: Sequence[int] = (6, 12, 18),
-  decoder_filters: int = 256,
-  fpn_max_level: int = 5,
-  mean_rgb: Sequence[float] = CIFAR10_MEAN_RGB,
-  stddev_rgb: Sequence[float] = CIFAR10_STDDEV_RGB,
-  weight_decay: float = 1e-4,
-  batch_size: int = 16,
-  eval_batch_size: int = 8,
-  train_steps: int = 20_000,
-  validation_interval: int = 500,
-  learning_rate: float = 0.02,
-  warmup_steps: int = 500,
-  init_checkpoint: str = '',
-  precision: str = 'auto',
-  seed: int = 0,
+  max_level: int = 5,
 ) -> cfg.ExperimentConfig:
   """A class for each pixel, by DeepLab v3+ or a feature pyramid on ResNet9.
 
   Args:
-    train_path: Pattern of TFRecord files of `tf.Example`, to train on; an
-      example has `image/encoded`, `image/height`, `image/width` and
-      `image/segmentation/class/encoded`, a PNG of a class a pixel; 255 is
-      ignored.
-    test_path: Pattern of such files to evaluate on.
+    records: `@records()`; an example has `image/encoded`, `image/height`,
+      `image/width` and `image/segmentation/class/encoded`, a PNG of a class a
+      pixel; 255 is ignored.
+    parser: `@parser()`.
+    normalization: `@normalization()`.
+    backbone: `@backbone()`.
+    decoder: `@aspp()`, the default, for DeepLab v3+, or `@fpn()` for a feature
+      pyramid, whose levels are brought to one size and summed.
+    training: `@sgd_cosine()`.
+    runtime: `@runtime()`.
     num_classes: Number of classes, the background among them.
     input_size: Side in pixels to which images are resized and padded.
-    flip: Whether to mirror half of the training images.
-    scale_min: Least scale of a training image.
-    scale_max: Greatest scale of a training image.
-    channels: Filters of prep, layer1, layer2 and layer3.
-    decoder: 'aspp' for DeepLab v3+, or 'fpn' for a feature pyramid.
-    dilation_rates: Of 'aspp', on a map of an eighth of the input's side.
-    decoder_filters: Filters of decoder and head.
-    fpn_max_level: Of 'fpn', its coarsest map: half the size a level.
-    mean_rgb: Mean of each channel, in 0 to 255.
-    stddev_rgb: Standard deviation of each channel, in 0 to 255.
-    weight_decay: Of kernels, as a term of the loss.
-    batch_size: Images of a training step, over all replicas.
-    eval_batch_size: Images of an evaluation step, over all replicas.
-    train_steps: Length of the training.
-    validation_interval: Steps from one evaluation to the next.
-    learning_rate: Highest rate; it falls to 0 along a cosine.
-    warmup_steps: Steps in which it rises.
-    init_checkpoint: Run or checkpoint that the backbone begins with; empty for
-      random weights.
-    precision: 'float32', 'bfloat16', 'float16' or 'auto'.
-    seed: Seed of the weights.
-
-  Raises:
-    UserError: If the decoder is neither.
+    max_level: Of `@fpn()`, its coarsest map: half the size a level.
   """
-  if decoder not in _DECODERS:
-    raise UserError(
-      f"gin: resnet9_segmentation.decoder='{decoder}' must be one of "
-      f'{", ".join(_DECODERS)}.'
-    )
-  feature = semantic_segmentation.DenseFeatureConfig(
-    mean=list(mean_rgb), stddev=list(stddev_rgb)
-  )
+  decoder = decoder or parts.make(ASPP)
+  parser = parser or parts.make(garden_parts.Parser)
+  normalization = normalization or parts.make(garden_parts.Normalization)
   size = [input_size, input_size]
-  head = semantic_segmentation.SegmentationHead(
-    num_convs=2, num_filters=decoder_filters
-  )
-  if decoder == 'aspp':
-    head.override(
-      {
-        'level': _LAST_LEVEL,
-        'feature_fusion': 'deeplabv3plus',
-        'low_level': _FINE_LEVEL,
-      }
-    )
-  else:
-    head.override(
-      {
-        'level': _FINE_LEVEL,
-        # Garden's model factory hands no levels on to its panoptic fusion.
-        'feature_fusion': 'pyramid_fusion',
-      }
-    )
-  model = semantic_segmentation.SemanticSegmentationModel(
-    num_classes=num_classes,
-    input_size=[*size, 3],
-    min_level=_FINE_LEVEL,
-    max_level=fpn_max_level,
-    head=head,
-    backbone=recipes.backbone(channels),
-    decoder=decoders.Decoder(
-      type=decoder,
-      aspp=decoders.ASPP(
-        level=_LAST_LEVEL,
-        dilation_rates=list(dilation_rates),
-        num_filters=decoder_filters,
-      ),
-      fpn=decoders.FPN(num_filters=decoder_filters),
+  data = {
+    'output_size': size,
+    'image_feature': garden.DenseFeatureConfig(
+      mean=normalization.mean_rgb, stddev=normalization.stddev_rgb
     ),
-    norm_activation=recipes.norm_activation(),
-  )
-  return cfg.ExperimentConfig(
-    task=SemanticSegmentationTask(
-      model=model,
-      train_data=semantic_segmentation.DataConfig(
-        image_feature=feature,
-        input_path=train_path,
-        output_size=size,
-        is_training=True,
-        global_batch_size=batch_size,
-        aug_rand_hflip=flip,
-        aug_scale_min=scale_min,
-        aug_scale_max=scale_max,
-      ),
-      validation_data=semantic_segmentation.DataConfig(
-        image_feature=feature,
-        input_path=test_path,
-        output_size=size,
-        is_training=False,
-        global_batch_size=eval_batch_size,
-        drop_remainder=False,
-      ),
-      losses=semantic_segmentation.Losses(l2_weight_decay=weight_decay),
-      init_checkpoint=init_checkpoint or None,
-      init_checkpoint_modules='backbone',
-      allow_image_summary=False,
+  }
+  task = SemanticSegmentationTask(
+    model=garden.SemanticSegmentationModel(
+      num_classes=num_classes,
+      input_size=[*size, 3],
+      min_level=_FINE_LEVEL,
+      max_level=max_level,
+      **_decoder_and_head(decoder),
     ),
-    trainer=recipes.trainer(
-      train_steps, validation_interval, learning_rate, warmup_steps, 'mean_iou'
-    ),
-    runtime=recipes.runtime(precision, seed),
-    restrictions=list(recipes.RESTRICTIONS),
+    train_data=garden.DataConfig(**data, **parser.as_dict()),
+    validation_data=garden.DataConfig(**data),
+    allow_image_summary=False,
   )
+  return garden_parts.experiment(
+    task, 'mean_iou', records, backbone, training, runtime
+  )
+
+
+def _decoder_and_head(decoder: ASPP | decoders.FPN) -> dict[str, Any]:
+  """Returns the two fields of a model; the head has the decoder's filters."""
+  filters = decoder.num_filters
+  if isinstance(decoder, ASPP):
+    return {
+      'decoder': decoders.Decoder(type='aspp', aspp=decoder),
+      'head': garden.SegmentationHead(
+        level=decoder.level,
+        num_filters=filters,
+        feature_fusion='deeplabv3plus',
+        low_level=_FINE_LEVEL,
+      ),
+    }
+  return {
+    'decoder': decoders.Decoder(type='fpn', fpn=decoder),
+    'head': garden.SegmentationHead(
+      level=_FINE_LEVEL,
+      num_filters=filters,
+      # Garden's model factory hands no levels on to its panoptic fusion.
+      feature_fusion='pyramid_fusion',
+    ),
+  }

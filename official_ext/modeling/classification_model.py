@@ -6,7 +6,8 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from official_ext.modeling import initializers
+from official_ext.modeling.layers import max_pool
+from official_ext.ops import initializers
 
 layers = tf_keras.layers
 
@@ -47,7 +48,7 @@ class ClassificationModel(tf_keras.Model):
       dropout_rate: Share of the pooled features dropped in training.
       use_bias: Whether the dense layer has a bias.
       logit_scale: Factor on the logits.
-      kernel_initializer: See `official_ext.modeling.initializers`.
+      kernel_initializer: See `official_ext.ops.initializers`.
       kernel_regularizer: Regulariser of the dense kernel.
       **kwargs: Passed to `tf_keras.Model`.
     """
@@ -114,7 +115,7 @@ def _global_pooling(pooling: str) -> Any:
   its gradient goes to one of them, as the original's does, while a reduction's
   is spread over all.
   """
-  pool = {'max': layers.MaxPooling2D, 'avg': layers.AveragePooling2D}[pooling]
+  pool = {'max': max_pool.MaxPool2D, 'avg': layers.AveragePooling2D}[pooling]
 
   def apply(x: tf.Tensor) -> tf.Tensor:
     return pool(pool_size=x.shape[1:3], name='head_pool')(x)

@@ -30,10 +30,6 @@ def build_classification_model(
     backbone=backbone,
     num_classes=model_config.num_classes,
     input_specs=input_specs,
-    pooling=model_config.pooling,
-    dropout_rate=model_config.dropout_rate,
-    use_bias=model_config.use_bias,
-    logit_scale=model_config.logit_scale,
-    kernel_initializer=model_config.kernel_initializer,
     kernel_regularizer=l2_regularizer,
+    **model_config.head.as_dict(),
   )

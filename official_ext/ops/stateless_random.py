@@ -25,8 +25,13 @@ def make_seed(seed: int, *counters: tf.Tensor) -> tf.Tensor:
   """
   made = tf.constant(np.array([seed], np.int64).view(np.int32))
   for counter in counters:
-    made = tf.random.experimental.stateless_fold_in(made, counter, _ALGORITHM)
+    made = fold_in(made, counter)
   return made
+
+
+def fold_in(seed: tf.Tensor, number: int | tf.Tensor) -> tf.Tensor:
+  """Returns the seed that a number makes of another, unrelated to it."""
+  return tf.random.experimental.stateless_fold_in(seed, number, _ALGORITHM)
 
 
 def split(seed: tf.Tensor, count: int) -> list[tf.Tensor]:

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tqdm
 from official.core import config_definitions as cfg
 
-from official_ext.configs.image_classification import steps_per_epoch
+from official_ext.configs.common import steps_per_epoch
 
 _TICK_SECONDS = 5
 
@@ -26,7 +26,7 @@ class Progress(tf.train.experimental.PythonState):
     self._quiet = quiet
     trainer = params.trainer
     self._batch_size = params.task.train_data.global_batch_size
-    self._steps_per_epoch = steps_per_epoch(params)
+    self._steps_per_epoch = steps_per_epoch(trainer)
     self._train_steps = trainer.train_steps
     self._seconds = {'train': 0.0, 'test': 0.0}
 

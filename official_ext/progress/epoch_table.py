@@ -11,7 +11,7 @@ import tf_keras
 from official.core import base_trainer
 
 from official_ext.checkpoints.writing import writing
-from official_ext.configs.image_classification import steps_per_epoch
+from official_ext.configs.common import steps_per_epoch
 from official_ext.errors import UserError
 from official_ext.files import whole
 from official_ext.progress import columns
@@ -30,10 +30,7 @@ _TRAIN_KEYS = {
 _TEST_KEYS = {'test_loss': 'validation_loss'}
 # A column only where the task has the metric.
 _OPTIONAL_TRAIN_KEYS = {'train_accuracy': 'accuracy'}
-_OPTIONAL_TEST_KEYS = {
-  'test_accuracy': 'accuracy',
-  'test_accuracy_mirror': 'accuracy_mirror',
-}
+_OPTIONAL_TEST_KEYS = {'test_accuracy': 'accuracy'}
 # Where a task without accuracy reports one of these.
 _OTHER_TEST_KEYS = {
   'test_mean_iou': 'mean_iou',
@@ -53,11 +50,11 @@ class EpochTable:
   mean cross entropy and accuracy (0 to 1) in training (with augmentation and
   any label smoothing, while the weights change) and on the test set (without),
   and seconds. The total counts training only, as in cifar10-fast. Where the
-  task evaluates mirror images too, the accuracy with them stands beside the one
-  without. A task without accuracy has its loss and the measure it goes by in
-  the table, and every number that it reports in the rows' `test_metrics`. Rows
-  are appended to `epochs.jsonl`; an evaluation of the last one's step goes into
-  it.
+  task evaluates over views too, such as mirror images, the accuracies over them
+  stand beside the plain one. A task without accuracy has its loss and the
+  measure it goes by in the table, and every number that it reports in the rows'
+  `test_metrics`. Rows are appended to `epochs.jsonl`; an evaluation of the last
+  one's step goes into it.
   """
 
   def __init__(
@@ -86,9 +83,12 @@ class EpochTable:
       _OPTIONAL_TRAIN_KEYS,
       test_metrics if train_metrics is None else train_metrics,
     )
-    self._test_keys = _TEST_KEYS | _existing(
-      _OPTIONAL_TEST_KEYS, test_metrics or train_metrics or []
-    )
+    tested = test_metrics or train_metrics or []
+    self._test_keys = {
+      **_TEST_KEYS,
+      **_existing(_OPTIONAL_TEST_KEYS, tested),
+      **columns.of_view_metrics(metric.name for metric in tested),
+    }
     self._has_accuracy = 'test_accuracy' in self._test_keys
     self._head_said = False
     self._train_logs: Mapping[str, Any] = {}
@@ -140,7 +140,7 @@ class EpochTable:
     seconds = self._progress.take_seconds('train')
     total = self.rows[-1]['total_train_seconds'] if self.rows else 0
     row = {
-      'epoch': step / steps_per_epoch(self._trainer.config),
+      'epoch': step / steps_per_epoch(self._trainer.config.trainer),
       'step': step,
       **_numbers(self._train_logs, self._train_keys),
       **_numbers(logs, self._test_keys),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from official_ext.dataloaders import in_memory, preprocessing
+from official_ext.dataloaders import preprocessing
 from official_ext.progress import epoch_table
 from official_ext.reporting import diagram, figures
 from official_ext.serving import evaluation
@@ -61,8 +61,8 @@ def gather(trained: TrainedModel) -> dict[str, Any]:
   Raises:
     UserError: If the images are not there or do not fit the model.
   """
-  task = trained.params.task
-  data = in_memory.load(task.validation_data, task.model)
+  task = trained.task
+  data = task.data.load(task.task_config.validation_data)
   images, labels = data.images.numpy(), data.labels.numpy()
   probabilities = evaluation.probabilities(trained, data.images)
   counts = _confusion(labels, probabilities)

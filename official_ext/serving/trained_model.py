@@ -14,20 +14,21 @@ import yaml
 from official.core import config_definitions as cfg
 from official.core import exp_factory, task_factory
 
-from official_ext import registry_imports  # noqa: F401
 from official_ext.checkpoints import average, restoring
 from official_ext.checkpoints.folder import Checkpoints
-from official_ext.configs import type_checks
+from official_ext.configs import fields
 from official_ext.configuration import gin_config
 from official_ext.dataloaders import image_source, preprocessing
+from official_ext.datasets import procedural_shapes  # noqa: F401
 from official_ext.errors import UserError
+from official_ext.experiments import small_images  # noqa: F401
 from official_ext.files import safe_yaml
 from official_ext.runs import description
 from official_ext.tasks import image_classification
 
 # Its config class is that of every experiment of this package's task, and a
 # run's params.yaml says all that is in it.
-_EXPERIMENT = 'resnet9_cifar10'
+_EXPERIMENT = 'small_images'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +130,7 @@ def _read_params(folder: str) -> cfg.ExperimentConfig:
   params = exp_factory.get_exp_config(_EXPERIMENT)
   try:
     params.override(override, is_strict=True)
-    type_checks.check_types(params)
+    fields.check(params)
   except (KeyError, TypeError, AttributeError, ValueError) as error:
     reason = gin_config.one_line(error).strip('"').partition('. ')[0]
     raise UserError(

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import tf_keras
 from official.core import task_factory
 from official.vision.tasks import (
   image_classification,
@@ -32,6 +33,12 @@ class SemanticSegmentationTask(
   WeightAveraging, semantic_segmentation.SemanticSegmentationTask
 ):
   """Garden's semantic segmentation, which can normalise by itself."""
+
+  def build_model(self) -> tf_keras.Model:
+    """Builds the model, with a backbone that may keep its weights."""
+    model = super().build_model()
+    model.backbone.trainable = not self.task_config.freeze_backbone
+    return model
 
 
 @task_factory.register_task_cls(retinanet_cfg.RetinaNetTask)

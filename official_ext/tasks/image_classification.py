@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 import tf_keras
 from official.core import task_factory
@@ -11,21 +10,13 @@ from official.vision.tasks import image_classification
 from official_ext.configs import image_classification as exp_cfg
 from official_ext.dataloaders import (
   classification_input,
-  in_memory,
+  data_sets,
   preprocessing,
 )
 from official_ext.modeling import factory
-from official_ext.modeling.layers import whitened_conv
-from official_ext.ops import whitening
+from official_ext.ops import views
 from official_ext.ops.normalize import normalize
 from official_ext.tasks.weight_averaging import WeightAveraging
-
-# Images whose patches the first layer's whitening is computed from; the
-# number of `new_dawn.py` of https://github.com/davidcpage/cifar10-fast.
-_WHITENING_IMAGES = 10_000
-
-# Name of the accuracy of the mean logits of an image and its mirror image.
-_MIRROR_ACCURACY = 'accuracy_mirror'
 
 
 @task_factory.register_task_cls(exp_cfg.ImageClassificationTask)
@@ -35,7 +26,15 @@ class ImageClassificationTask(
   """Garden's image classification with this package's model and input.
 
   What a step computes, the losses and the metrics are Garden's.
+
+  Attributes:
+    data: A handle on the images. A run gives the one that it has opened.
   """
+
+  def __init__(self, params: exp_cfg.ImageClassificationTask, **kwargs: Any):
+    """Takes the task's config, and Garden's arguments."""
+    super().__init__(params, **kwargs)
+    self.data = data_sets.DataSets(params)
 
   def build_model(self) -> tf_keras.Model:
     """Builds the classifier; see `modeling.classification_model`."""
@@ -58,20 +57,13 @@ class ImageClassificationTask(
     super().initialize(model)
     if self.task_config.init_checkpoint:
       return
-    for layer in model.submodules:
-      if isinstance(layer, whitened_conv.WhitenedConv2D):
-        layer.whitening.assign(self._whitening_filters(layer.kernel_size[0]))
-
-  def _whitening_filters(self, patch_size: int) -> np.ndarray:
     params = self.task_config.train_data
-    images = in_memory.first_images(params, _WHITENING_IMAGES)
-    return whitening.filters(
-      images,
-      patch_size,
-      normalize=lambda part: normalize(
-        part, params.mean_rgb, params.stddev_rgb
-      ),
-    )
+    for layer in model.submodules:
+      if hasattr(layer, 'learn_filters'):
+        layer.learn_filters(
+          self.data.load(params).images,
+          lambda part: normalize(part, params.mean_rgb, params.stddev_rgb),
+        )
 
   def build_inputs(
     self,
@@ -89,7 +81,7 @@ class ImageClassificationTask(
     Returns:
       A dataset of (images, labels) as `classification_input.build` describes.
     """
-    data = in_memory.load(params, self.task_config.model)
+    data = self.data.load(params)
     return classification_input.build(data, params, input_context, start_step)
 
   def build_metrics(
@@ -99,8 +91,8 @@ class ImageClassificationTask(
     metrics = super().build_metrics(training=training)
     if not training:
       metrics.append(self._validation_loss())
-      if self.task_config.evaluation.mirror:
-        metrics.append(type(metrics[0])(name=_MIRROR_ACCURACY))
+      for view in self.task_config.evaluation.views:
+        metrics.append(type(metrics[0])(name=views.metric_name(view)))
     return metrics
 
   def _validation_loss(self) -> tf_keras.metrics.Metric:
@@ -146,10 +138,17 @@ class ImageClassificationTask(
     if self.task_config.losses.one_hot:
       labels = tf.one_hot(labels, self.task_config.model.num_classes)
     logits = self.inference_step(images, model)
-    mirror = [m for m in metrics or [] if m.name == _MIRROR_ACCURACY]
-    plain = [m for m in metrics or [] if m.name != _MIRROR_ACCURACY]
-    self.process_metrics(plain, labels, logits)
-    if mirror:
-      mirrored = self.inference_step(images[:, :, ::-1], model)
-      self.process_metrics(mirror, labels, (logits + mirrored) / 2)
+    names = self.task_config.evaluation.views
+    over_views = {views.metric_name(name): name for name in names}
+    for metric in metrics or []:
+      view = over_views.get(metric.name)
+      seen = logits
+      if view:
+        seen = views.logits(
+          lambda looked_at: self.inference_step(looked_at, model),
+          images,
+          logits,
+          view,
+        )
+      self.process_metrics([metric], labels, seen)
     return {}

@@ -6,11 +6,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from official_ext.configs.image_classification import steps_per_epoch
 from official_ext.errors import Stopped
 from official_ext.machine import devices
-from official_ext.progress import epoch_table
-from official_ext.training.data_sets import DataSets
+from official_ext.ops import views
+from official_ext.progress import columns, epoch_table
 from official_ext.training.request import Request
 from official_ext.training.start import Start
 from official_ext.training.team import Team
@@ -49,17 +48,18 @@ def warn_of_cpu(team: Team) -> None:
     print('warning: no GPU is used, so this takes a while.', file=sys.stderr)
 
 
-def say_data(request: Request, data: DataSets | None) -> None:
+def say_data(request: Request) -> None:
   """Says how many images there are, and how many of them are used."""
-  if data is None:
+  if request.data is None:
     return
+  train, test = request.data.train.info, request.data.test.info
   batch_size = request.params.task.train_data.global_batch_size
-  height, width, channels = data.train.image_shape
+  steps = request.params.trainer.steps_per_epoch
+  height, width, channels = train.image_shape
   print(
-    f'{data.train.name}: {data.train.num_examples:,} training images '
-    f'({steps_per_epoch(request.params)} steps of {batch_size} an epoch), '
-    f'{data.test.num_examples:,} test images, {data.train.num_classes} '
-    f'classes, {height}×{width}×{channels}'
+    f'{train.name}: {train.num_examples:,} training images ({steps} steps of '
+    f'{batch_size} an epoch), {test.num_examples:,} test images, '
+    f'{train.num_classes} classes, {height}×{width}×{channels}'
   )
 
 
@@ -138,10 +138,13 @@ def _say_metrics(row: Mapping[str, Any]) -> None:
 def _say_accuracy(row: Mapping[str, Any]) -> None:
   if row.get('test_accuracy') is None:
     return
-  mirror = row.get('test_accuracy_mirror')
-  both = f', {mirror:.2%} with the mirror image,' if mirror is not None else ''
+  seen = [f'{row["test_accuracy"]:.2%}']
+  seen += [
+    f'{row[key]:.2%} {views.words(name)},'
+    for key, name in columns.of_views(row).items()
+  ]
   print(
-    f'Test accuracy {row["test_accuracy"]:.2%}{both} after '
+    f'Test accuracy {", ".join(seen)} after '
     f'{row["total_train_seconds"]:.1f} s of training.'
   )
 

@@ -8,6 +8,7 @@ from official.core import config_definitions as cfg
 
 from official_ext.configs import validation
 from official_ext.configuration.experiment import Experiment
+from official_ext.dataloaders.data_sets import DataSets
 from official_ext.errors import UserError
 
 # Those of Garden's modes that its open-source runner has too.
@@ -32,7 +33,7 @@ class Request:
   """
 
   params: cfg.ExperimentConfig
-  data: Any
+  data: DataSets | None
   mode: str
   model_dir: str
 
@@ -60,6 +61,11 @@ class Request:
   def begins_with(self) -> str:
     """The checkpoint that a new run begins with; '' for none."""
     return getattr(self.params.task, 'init_checkpoint', None) or ''
+
+  @property
+  def class_names(self) -> list[str]:
+    """One for each label; none where a task of Garden reads its own data."""
+    return self.data.train.info.class_names if self.data else []
 
   def digest(self) -> str:
     """Returns what is the same on all workers of a run, and on no others."""

@@ -2,8 +2,8 @@
 
 Each phase hands the next one what it made::
 
-  request → team (devices and workers) → data sets → start (a trainer at its
-  step) → loop → rows of the table
+  request → team (devices and workers) → start (a trainer at its step) → loop
+  → rows of the table
 """
 
 import contextlib
@@ -16,11 +16,10 @@ from official_ext.configuration.experiment import Experiment
 from official_ext.errors import Stopped
 from official_ext.progress import epoch_table
 from official_ext.runs import run_dir
-from official_ext.training import data_sets, loop, messages
+from official_ext.training import loop, messages
 from official_ext.training import request as requests
 from official_ext.training import start as starts
 from official_ext.training import team as teams
-from official_ext.training.data_sets import DataSets
 from official_ext.training.request import Request
 from official_ext.training.start import Start
 from official_ext.training.team import Team
@@ -53,7 +52,6 @@ def _run(team: Team) -> None:
   """Goes through all phases that come after the devices."""
   request = team.request
   average.check_not_best(request.model_dir, request.trains, request.average)
-  data = data_sets.described(request)
   with contextlib.ExitStack() as to_the_end:
     # Gone again if a mistake of the user shows up before the loop.
     with contextlib.ExitStack() as until_the_loop:
@@ -61,14 +59,14 @@ def _run(team: Team) -> None:
         until_the_loop.enter_context(run_dir.created(request.model_dir))
         to_the_end.enter_context(run_dir.held(request.model_dir))
       there = team.checkpoints()
-      _check(request, there, data)
+      _check(request, there)
       step = _finished_at(request, there)
       if step is None:
         messages.warn_of_cpu(team)
-        start = starts.at_its_step(team, there, data)
+        start = starts.at_its_step(team, there)
         if request.trains:
           to_the_end.enter_context(start.stop.on_signals())
-    messages.say_data(request, data)
+    messages.say_data(request)
     if step is None:
       messages.say_where(request, start.step)
       rows = _through_the_loop(start)
@@ -78,14 +76,14 @@ def _run(team: Team) -> None:
   messages.say_result(request, rows)
 
 
-def _check(request: Request, there: Checkpoints, data: DataSets | None) -> None:
+def _check(request: Request, there: Checkpoints) -> None:
   """Raises where a run would go on, or be evaluated, as something else."""
   if there or not request.trains:
     compatibility.check(
       request.params,
       request.model_dir,
       Tie.RUN if request.trains else Tie.WEIGHTS,
-      data.train.class_names if data else (),
+      request.class_names,
     )
 
 

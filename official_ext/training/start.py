@@ -9,13 +9,11 @@ from official.core import task_factory, train_utils
 from official_ext.checkpoints import average, best, restoring, transfer
 from official_ext.checkpoints.folder import Checkpoints
 from official_ext.checkpoints.writing import writing
-from official_ext.configs import validation
 from official_ext.errors import UserError
 from official_ext.machine.stopping import StopRequest
 from official_ext.modeling.optimization import sgd
 from official_ext.progress.bar import Progress
 from official_ext.runs import description
-from official_ext.training.data_sets import DataSets
 from official_ext.training.team import Team
 from official_ext.training.trainer import Trainer
 
@@ -39,13 +37,12 @@ class Start:
   step: int
 
 
-def at_its_step(team: Team, there: Checkpoints, data: DataSets | None) -> Start:
+def at_its_step(team: Team, there: Checkpoints) -> Start:
   """Builds a trainer and brings it to its step; then describes the run.
 
   Args:
     team: Who trains or evaluates.
     there: The checkpoints in its folder.
-    data: The names of its classes are kept for whoever uses the run.
 
   Raises:
     UserError: If the checkpoint is another model's, none is good, there is none
@@ -70,8 +67,7 @@ def at_its_step(team: Team, there: Checkpoints, data: DataSets | None) -> Start:
     transfer.check(request.params.task, trainer.model)
   if request.trains and step < request.last_step:
     with writing(request.model_dir):
-      names = data.train.class_names if data else ()
-      description.write(request.params, request.model_dir, names)
+      description.write(request.params, request.model_dir, request.class_names)
   return Start(team, trainer, progress, stop, step)
 
 
@@ -79,7 +75,7 @@ def _build(team: Team, progress: Progress, stop: StopRequest) -> Trainer:
   request = team.request
   params, model_dir = request.params, request.model_dir
   task = task_factory.get_task(params.task, logging_dir=model_dir)
-  if request.data is not None:
+  if request.data:
     task.data = request.data
   exporter = (
     best.exporter(params.trainer, model_dir) if request.trains else None
@@ -94,11 +90,19 @@ def _build(team: Team, progress: Progress, stop: StopRequest) -> Trainer:
   )
   if request.trains:
     trainer.checkpoint.progress = progress
-    validation.check_patterns_find(
-      params.trainer.optimizer_config.optimizer,
-      [sgd.plain_name(v) for v in trainer.model.trainable_variables],
-    )
+    _check_variables(trainer)
   return trainer
+
+
+def _check_variables(trainer: Trainer) -> None:
+  """Raises where the optimizer is told of variables that there are not."""
+  optimizer = trainer.config.trainer.optimizer_config.optimizer
+  config = optimizer.get()
+  if hasattr(config, 'check_variables'):
+    config.check_variables(
+      [sgd.plain_name(v) for v in trainer.model.trainable_variables],
+      f'trainer.optimizer_config.optimizer.{optimizer.type}.',
+    )
 
 
 def _of_weights(team: Team, trainer: Trainer) -> tf.train.Checkpoint:

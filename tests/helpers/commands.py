@@ -11,8 +11,6 @@ import subprocess
 import sys
 import tempfile
 
-from helpers import ties  # noqa: F401  In the commands' processes too.
-
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 # Processes are forked from one that has imported TensorFlow and run nothing.

@@ -1,13 +1,18 @@
-"""Flags of the command line, for tests that have none."""
+"""Flags of the command line, for tests that have none.
+
+As for the command, all that registers itself is there.
+"""
 
 import dataclasses
+
+from official_ext import registry_imports  # noqa: F401
 
 
 @dataclasses.dataclass
 class Flags:
   """Garden's flags, as far as the parser reads them."""
 
-  experiment: str = 'resnet9_cifar10'
+  experiment: str = 'small_images'
   config_file: list[str] = dataclasses.field(default_factory=list)
   params_override: str = ''
   tpu: str = ''

@@ -5,7 +5,10 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from official_ext.configs import common
+from official_ext.augmentation.crop import Crop
+from official_ext.augmentation.cutout import Cutout
+from official_ext.augmentation.flip import Flip
+from official_ext.configs.augmentation import Augmentation
 from official_ext.configs.image_classification import DataConfig
 from official_ext.dataloaders.image_source import ImageDataInfo
 from official_ext.dataloaders.in_memory import ImageData
@@ -20,16 +23,17 @@ def make_data(count, shape=SHAPE):
   return ImageData(info, tf.constant(images), tf.range(count))
 
 
+def augmented_by(*steps):
+  """Returns the list of one-ofs that a data config has for augmentations."""
+  return [Augmentation.choose(step) for step in steps]
+
+
 def train_config(**overrides):
-  augmentation = common.Augmentation(
-    type='cutout', cutout=common.Cutout(size=2)
-  )
   return DataConfig(
     is_training=True,
     **{
       'global_batch_size': 4,
-      'aug_type': augmentation,
-      'crop_padding': 2,
+      'augmentations': augmented_by(Crop(padding=2), Flip(), Cutout(size=2)),
       'seed': 1,
       **overrides,
     },

@@ -7,8 +7,9 @@ are those of the ten-epoch recipe, `new_dawn.py` there, described in
 https://myrtle.ai/learn/how-to-train-your-resnet-8-bag-of-tricks/.
 """
 
+import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -16,37 +17,83 @@ import tf_keras
 from official.modeling import hyperparams, tf_utils
 from official.vision.modeling.backbones import factory
 
-from official_ext.modeling import (
-  activations,  # noqa: F401
-  initializers,
+from official_ext.configs import fields, parts
+from official_ext.configs.backbones import Backbone, Network
+from official_ext.configs.fields import Tie
+from official_ext.configs.image_classification import (
+  KERNEL_INITIALIZER,
+  NormActivation,
 )
-from official_ext.modeling.layers import (
-  ghost_batch_norm,
-  small_map_conv,
-  whitened_conv,
+from official_ext.errors import UserError
+from official_ext.modeling.layers.ghost_batch_norm import (
+  GhostBatchNormalization,
 )
+from official_ext.modeling.layers.max_pool import MaxPool2D
+from official_ext.modeling.layers.small_map_conv import SmallMapConv2D
+from official_ext.modeling.layers.whitened_conv import WhitenedConv2D
+from official_ext.ops import activations, initializers
 
 layers = tf_keras.layers
 
-_NON_DECREASING = frozenset(
-  {
-    'celu',
-    'elu',
-    'leaky_relu',
-    'linear',
-    'relu',
-    'relu6',
-    'selu',
-    'sigmoid',
-    'tanh',
-  }
-)
-
 # What the first layer can be, by its name in a config.
-FIRST_LAYERS = {
-  'conv': small_map_conv.SmallMapConv2D,
-  'whitening': whitened_conv.WhitenedConv2D,
-}
+FIRST_LAYERS = {'conv': SmallMapConv2D, 'whitening': WhitenedConv2D}
+
+
+@parts.kind(Backbone, 'resnet9')
+@dataclasses.dataclass
+class ResNet9Config(Network):
+  """Options of `ResNet9`.
+
+  Attributes:
+    channels: Filters of the layers prep, layer1, layer2 and layer3.
+    kernel_initializer: Initialiser of the convolutions' kernels:
+      'torch_uniform', PyTorch's default, or a name of Keras.
+    first_layer: 'conv', or 'whitening' for a convolution over 3×3 patches that
+      are decorrelated by filters computed from the training images.
+    pool_before_norm: Whether layers 1 to 3 are pooled before their batch norm,
+      which then sees the maxima only, and a quarter of the work.
+    norm_group_size: Images that batch norm normalises together in training; 0
+      for the whole batch of a replica.
+    norm_scale: Whether batch norm's scale is trained; otherwise it stays 1.
+  """
+
+  channels: list[int] = fields.field(
+    [64, 128, 256, 512],
+    fields.Rule(
+      lambda v: len(v) == 4 and min(v) >= 1, 'four numbers of at least 1'
+    ),
+  )
+  kernel_initializer: str = fields.field(
+    'torch_uniform', KERNEL_INITIALIZER, tied_to=Tie.RUN
+  )
+  first_layer: str = fields.field('conv', fields.one_of(*FIRST_LAYERS))
+  pool_before_norm: bool = False
+  norm_group_size: int = fields.field(0, fields.AT_LEAST_0, tied_to=Tie.RUN)
+  norm_scale: bool = True
+
+  last_level = 3  # Its feature maps are halved three times.
+
+  @property
+  def needs_filters(self) -> bool:
+    """Whether the first layer whitens patches."""
+    return self.first_layer == 'whitening'
+
+  def check_batch(
+    self, place: str, batch_size: int, num_replicas: int, use_sync_bn: bool
+  ) -> None:
+    """Raises where batch norm's groups do not divide the batch."""
+    size = self.norm_group_size
+    if size and use_sync_bn:
+      raise UserError(
+        f'{place}norm_group_size={size} and '
+        'task.model.norm_activation.use_sync_bn=True exclude each other; '
+        'choose one.'
+      )
+    if size and batch_size % (size * num_replicas):
+      raise UserError(
+        f'{place}norm_group_size={size} does not divide the batch of '
+        f'{batch_size} images on {num_replicas} device(s); use a divisor.'
+      )
 
 
 @tf_keras.utils.register_keras_serializable(package='official_ext')
@@ -61,112 +108,59 @@ class ResNet9(tf_keras.Model):
   def __init__(
     self,
     input_specs: tf_keras.layers.InputSpec | None = None,
-    channels: Sequence[int] = (64, 128, 256, 512),
-    activation: str = 'relu',
-    kernel_initializer: str = 'torch_uniform',
     kernel_regularizer: tf_keras.regularizers.Regularizer | None = None,
-    use_sync_bn: bool = False,
-    norm_momentum: float = 0.9,
-    norm_epsilon: float = 1e-5,
-    first_layer: str = 'conv',
-    pool_before_norm: bool = False,
-    norm_group_size: int = 0,
-    norm_scale: bool = True,
-    **kwargs: Any,
+    name: str | None = None,
+    **options: Any,
   ):
     """Builds the network.
 
     Args:
       input_specs: Shape of the input; 32×32 RGB images by default.
-      channels: Filters of prep, layer1, layer2 and layer3.
-      activation: Activation after each batch normalisation.
-      kernel_initializer: See `official_ext.modeling.initializers`.
       kernel_regularizer: Regulariser of the convolutions' kernels.
-      use_sync_bn: Whether batch statistics span all replicas.
-      norm_momentum: Share of the old value in the moving statistics: 0.9 is
-        PyTorch's default, which it calls momentum 0.1.
-      norm_epsilon: Added to the variance; PyTorch's default.
-      first_layer: 'conv', or 'whitening' for a convolution over whitened
-        patches; see `whitened_conv` and `ops.whitening`.
-      pool_before_norm: Whether layers 1 to 3 are pooled before their batch
-        norm, which then sees the maxima only, and a quarter of the work.
-      norm_group_size: Images that are normalised together in training; 0 for
-        the whole batch. See `ghost_batch_norm`.
-      norm_scale: Whether batch norm's scale is trained; otherwise it stays 1.
-      **kwargs: Passed to `tf_keras.Model`.
+      name: Of the model.
+      **options: Fields of `ResNet9Config`, and of `NormActivation` for what
+        follows each convolution.
     """
-    input_specs = input_specs or layers.InputSpec(shape=[None, 32, 32, 3])
-    self._config_dict = {
-      'channels': list(channels),
-      'activation': activation,
-      'kernel_initializer': kernel_initializer,
-      'kernel_regularizer': kernel_regularizer,
-      'use_sync_bn': use_sync_bn,
-      'norm_momentum': norm_momentum,
-      'norm_epsilon': norm_epsilon,
-      'first_layer': first_layer,
-      'pool_before_norm': pool_before_norm,
-      'norm_group_size': norm_group_size,
-      'norm_scale': norm_scale,
-    }
-
-    norm_kwargs: dict[str, Any] = {
-      'momentum': norm_momentum,
-      'epsilon': norm_epsilon,
-      'scale': norm_scale,
-      'synchronized': use_sync_bn,
-    }
-    if norm_group_size:
-      norm = functools.partial(
-        ghost_batch_norm.GhostBatchNormalization, norm_group_size, **norm_kwargs
-      )
-    else:
-      norm = functools.partial(layers.BatchNormalization, **norm_kwargs)
-    # A function that does not decrease commutes with a maximum, and after the
-    # pooling there is a quarter of it to do: the same numbers in less time.
-    pool_at = 2 if activation not in _NON_DECREASING else 1
-    if pool_before_norm:
-      pool_at = 0
+    self._options = options | {'kernel_regularizer': kernel_regularizer}
+    own = {f.name for f in dataclasses.fields(ResNet9Config)}
+    config = ResNet9Config(**{k: v for k, v in options.items() if k in own})
+    norm = NormActivation(**{k: v for k, v in options.items() if k not in own})
+    norm_layers = functools.partial(_norm_layers, config, norm)
+    pool_at = 0 if config.pool_before_norm else _pool_at(norm.activation)
 
     def conv_bn(
       x: tf.Tensor,
       filters: int,
       name: str,
       pool: bool = False,
-      conv: type[tf_keras.layers.Conv2D] = small_map_conv.SmallMapConv2D,
+      conv: type[tf_keras.layers.Conv2D] = SmallMapConv2D,
     ) -> tf.Tensor:
       x = conv(
         filters,
         kernel_size=3,
         padding='same',
         use_bias=False,
-        kernel_initializer=initializers.get(kernel_initializer),
+        kernel_initializer=initializers.get(config.kernel_initializer),
         kernel_regularizer=kernel_regularizer,
         name=f'{name}_conv',
       )(x)
-      if norm_group_size and not (pool and pool_at == 1):
-        steps = [norm(activation=activation, name=f'{name}_bn')]
-      else:
-        steps = [
-          norm(name=f'{name}_bn'),
-          tf_utils.get_activation(activation, use_keras_layer=True),
-        ]
+      steps = norm_layers(f'{name}_bn')
       if pool:
-        max_pool = layers.MaxPooling2D(pool_size=2, name=f'{name}_pool')
-        steps.insert(pool_at, max_pool)
+        steps.insert(pool_at, MaxPool2D(2, name=f'{name}_pool'))
       for step in steps:
         x = step(x)
       return x
 
     def residual(x: tf.Tensor, name: str) -> tf.Tensor:
-      filters = x.shape[-1]
-      y = conv_bn(x, filters, f'{name}_res1')
-      y = conv_bn(y, filters, f'{name}_res2')
+      y = conv_bn(x, x.shape[-1], f'{name}_res1')
+      y = conv_bn(y, x.shape[-1], f'{name}_res2')
       return layers.Add(name=f'{name}_add')([x, y])
 
-    prep, layer1, layer2, layer3 = channels
-    inputs = tf_keras.Input(shape=input_specs.shape[1:])
-    x = conv_bn(inputs, prep, 'prep', conv=FIRST_LAYERS[first_layer])
+    first_layer = FIRST_LAYERS[config.first_layer]
+    prep, layer1, layer2, layer3 = config.channels
+    shape = input_specs.shape[1:] if input_specs else (32, 32, 3)
+    inputs = tf_keras.Input(shape=shape)
+    x = conv_bn(inputs, prep, 'prep', conv=first_layer)
     x = conv_bn(x, layer1, 'layer1', pool=True)
     x = level1 = residual(x, 'layer1')
     x = level2 = conv_bn(x, layer2, 'layer2', pool=True)
@@ -175,11 +169,15 @@ class ResNet9(tf_keras.Model):
 
     endpoints = {'1': level1, '2': level2, '3': level3}
     self._output_specs = {level: x.shape for level, x in endpoints.items()}
-    super().__init__(inputs=inputs, outputs=endpoints, **kwargs)
+    super().__init__(inputs=inputs, outputs=endpoints, name=name)
 
   def get_config(self) -> dict[str, Any]:
     """Returns the constructor's arguments, as Garden's but `input_specs`."""
-    return self._config_dict
+    # Keras puts lists into classes of its own, which a config cannot copy.
+    return {
+      key: list(value) if isinstance(value, list) else value
+      for key, value in self._options.items()
+    }
 
   @classmethod
   def from_config(
@@ -195,26 +193,47 @@ class ResNet9(tf_keras.Model):
     return self._output_specs
 
 
+def _norm_layers(
+  config: ResNet9Config, norm: NormActivation, name: str
+) -> list[tf_keras.layers.Layer]:
+  """Returns batch norm and activation, as two layers or as one."""
+  options = {
+    'momentum': norm.norm_momentum,
+    'epsilon': norm.norm_epsilon,
+    'scale': config.norm_scale,
+    'synchronized': norm.use_sync_bn,
+    'name': name,
+  }
+  if config.norm_group_size:
+    return [
+      GhostBatchNormalization(
+        config.norm_group_size, activation=norm.activation, **options
+      )
+    ]
+  activation = tf_utils.get_activation(norm.activation, use_keras_layer=True)
+  return [layers.BatchNormalization(**options), activation]
+
+
+def _pool_at(activation: str) -> int:
+  """Returns the place of the pooling among batch norm and activation.
+
+  A function that does not decrease commutes with a maximum, and after the
+  pooling there is a quarter of it to do: the same numbers in less time.
+  """
+  return 1 if activation in activations.NON_DECREASING else 2
+
+
 @factory.register_backbone_builder('resnet9')
 def build_resnet9(
   input_specs: tf_keras.layers.InputSpec,
-  backbone_config: hyperparams.Config,
+  backbone_config: hyperparams.OneOfConfig,
   norm_activation_config: hyperparams.Config,
   l2_regularizer: tf_keras.regularizers.Regularizer | None = None,
 ) -> tf_keras.Model:
   """Builds the backbone from a config, as Garden's backbone factory asks."""
-  config = backbone_config.get()
   return ResNet9(
     input_specs=input_specs,
-    channels=config.channels,
-    activation=norm_activation_config.activation,
-    kernel_initializer=config.kernel_initializer,
     kernel_regularizer=l2_regularizer,
-    use_sync_bn=norm_activation_config.use_sync_bn,
-    norm_momentum=norm_activation_config.norm_momentum,
-    norm_epsilon=norm_activation_config.norm_epsilon,
-    first_layer=config.first_layer,
-    pool_before_norm=config.pool_before_norm,
-    norm_group_size=config.norm_group_size,
-    norm_scale=config.norm_scale,
+    **backbone_config.get().as_dict(),
+    **norm_activation_config.as_dict(),
   )

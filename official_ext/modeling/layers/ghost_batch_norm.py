@@ -1,10 +1,14 @@
 """Batch norm over groups of a batch."""
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 import tf_keras
 from official.modeling import tf_utils
+
+from official_ext.ops import placement
 
 
 @tf_keras.utils.register_keras_serializable(package='official_ext')
@@ -70,6 +74,40 @@ class GhostBatchNormalization(tf_keras.layers.BatchNormalization):
     channels = inputs.shape[-1]
     scale = self.gamma if self.scale else tf.ones([channels])
     offset = self.beta if self.center else tf.zeros([channels])
+    compute = self._by_slices if placement.on_cpu() else self._at_once
+    return compute(inputs, groups, scale, offset, activation)
+
+  def _at_once(
+    self,
+    inputs: tf.Tensor,
+    groups: int,
+    scale: tf.Tensor,
+    offset: tf.Tensor,
+    activation: Callable[[tf.Tensor], tf.Tensor],
+  ) -> tf.Tensor:
+    """Normalises all groups by one reduction, a sixth of the code for XLA."""
+    x = tf.reshape(inputs, [groups, self.group_size, *inputs.shape[1:]])
+    mean, variance = _moments(x)
+    count = math.prod(x.shape[1:4])
+    unbiased = variance * (count / max(count - 1, 1))
+    self._follow(mean, unbiased)
+    factor = tf.math.rsqrt(variance + self.epsilon)
+    y = _standardize(x, mean, factor)
+    # What stays 1 or 0 is not computed with, nor its gradient.
+    y = y * scale if self.scale else y
+    y = y + offset if self.center else y
+    y = tf.reshape(tf.cast(y, inputs.dtype), inputs.shape)
+    return activation(y)
+
+  def _by_slices(
+    self,
+    inputs: tf.Tensor,
+    groups: int,
+    scale: tf.Tensor,
+    offset: tf.Tensor,
+    activation: Callable[[tf.Tensor], tf.Tensor],
+  ) -> tf.Tensor:
+    """Normalises each group by TensorFlow's fused kernel, fast on a CPU."""
     # Along the first dimension a split copies nothing.
     normalized, means, variances = zip(
       *(
@@ -80,14 +118,17 @@ class GhostBatchNormalization(tf_keras.layers.BatchNormalization):
       ),
       strict=True,
     )
-    self._follow(self.moving_mean, means)
-    self._follow(self.moving_variance, variances)
+    self._follow(tf.stack(means), tf.stack(variances))
     return tf.concat([activation(group) for group in normalized], axis=0)
 
-  def _follow(self, moving: tf.Variable, values: tuple[tf.Tensor, ...]) -> None:
-    """Moves a statistic towards the mean of the groups'."""
-    mean = tf.add_n(values) / len(values)
-    moving.assign_sub((1 - self.momentum) * (moving - mean))
+  def _follow(self, means: tf.Tensor, variances: tf.Tensor) -> None:
+    """Moves the statistics towards the mean of `[groups, channels]`."""
+    both = tf.reduce_sum(tf.concat([means, variances], axis=1), axis=0)
+    moving = (self.moving_mean, self.moving_variance)
+    share = 1 / means.shape[0]
+    for statistic, total in zip(moving, tf.split(both, 2), strict=True):
+      change = (1 - self.momentum) * (statistic - total * share)
+      statistic.assign_sub(change)
 
   def get_config(self) -> dict[str, Any]:
     """Returns the constructor's arguments."""
@@ -95,3 +136,63 @@ class GhostBatchNormalization(tf_keras.layers.BatchNormalization):
       'group_size': self.group_size,
       'activation': self.activation,
     }
+
+
+_WITHIN_A_GROUP = [1, 2, 3]
+
+
+def _mean(values: tf.Tensor) -> tf.Tensor:
+  """Returns the mean of each group and channel.
+
+  By a sum: of a mean, XLA is given a dozen operations to find the count by.
+  """
+  share = 1 / math.prod(values.shape[1:4])
+  return tf.reduce_sum(values, _WITHIN_A_GROUP) * share
+
+
+def _spread(values: tf.Tensor) -> tf.Tensor:
+  """Brings `[groups, channels]` to the rank of what they are of."""
+  groups, channels = values.shape
+  return tf.reshape(values, [groups, 1, 1, 1, channels])
+
+
+def _moments(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+  """Returns mean and biased variance of each group.
+
+  Args:
+    x: `[groups, images, height, width, channels]`, of any floating dtype.
+
+  Returns:
+    Two float32 `[groups, channels]`.
+  """
+  x = tf.cast(tf.stop_gradient(x), tf.float32)
+  mean = _mean(x)
+  centred = x - _spread(mean)
+  return mean, _mean(centred * centred)
+
+
+def _standardize(x: tf.Tensor, mean: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+  """Brings groups to mean 0 and variance 1, with the gradient written out.
+
+  TensorFlow's own gradient of the same would be most of what XLA compiles.
+
+  Args:
+    x: `[groups, images, height, width, channels]`, of any floating dtype.
+    mean: Of `x`, by `_moments`; its gradient is part of that of `x`.
+    factor: Of the variance's root, likewise.
+
+  Returns:
+    float32, of the shape of `x`.
+  """
+
+  @tf.custom_gradient
+  def standardize(x: tf.Tensor) -> Any:
+    y = (tf.cast(x, tf.float32) - _spread(mean)) * _spread(factor)
+
+    def gradient(dy: tf.Tensor) -> tf.Tensor:
+      dx = dy - _spread(_mean(dy)) - y * _spread(_mean(dy * y))
+      return tf.cast(dx * _spread(factor), x.dtype)
+
+    return y, gradient
+
+  return standardize(x)

@@ -3,6 +3,8 @@
 import tensorflow as tf
 import tf_keras
 
+from official_ext.ops import placement
+
 # Measured at batch 512 with TensorFlow 2.20 in bfloat16 on two AMX cores: up
 # to this width the kernel's gradient is faster as matrix products (4×4,
 # 512→512: 31 for 160 ms; 8×8, 256→512: 79 for 137 ms; but 16×16, 128→256: 180
@@ -38,7 +40,7 @@ class SmallMapConv2D(tf_keras.layers.Conv2D):
       and self.data_format == 'channels_last'
       and inputs.shape[1:].is_fully_defined()
       and 1 < inputs.shape[2] <= _PRODUCTS_UP_TO
-      and all(d.device_type == 'CPU' for d in tf.config.list_logical_devices())
+      and placement.on_cpu()
     )
 
 

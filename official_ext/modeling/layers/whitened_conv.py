@@ -1,10 +1,18 @@
 """A convolution over whitened patches of its input."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
+
+from official_ext.ops import whitening
+
+# Images whose patches the whitening is computed from; the number of
+# `new_dawn.py` of https://github.com/davidcpage/cifar10-fast.
+_IMAGES = 10_000
 
 
 @tf_keras.utils.register_keras_serializable(package='official_ext')
@@ -27,7 +35,7 @@ class WhitenedConv2D(tf_keras.layers.Conv2D):
       filter i of the whitening.
     whitening: float32 `[n, n]`, not trained; column i is filter i in the order
       of a flat patch. The identity, which makes this a plain convolution, until
-      `ops.whitening` gives something better.
+      `learn_filters` gives something better.
   """
 
   def __init__(self, *args: Any, dtype: Any = 'float32', **kwargs: Any):
@@ -45,6 +53,26 @@ class WhitenedConv2D(tf_keras.layers.Conv2D):
       trainable=False,
       dtype=tf.float32,
       experimental_autocast=False,
+    )
+
+  def learn_filters(
+    self,
+    images: tf.Tensor | np.ndarray,
+    normalize: Callable[[np.ndarray], tf.Tensor],
+  ) -> None:
+    """Computes the whitening, where a training begins.
+
+    Args:
+      images: The training images, uint8 `[count, height, width, channels]`; the
+        first 10,000 are used.
+      normalize: Makes the network's input of some of them.
+    """
+    self.whitening.assign(
+      whitening.filters(
+        np.asarray(images[:_IMAGES]),
+        self.kernel_size[0],
+        normalize=normalize,
+      )
     )
 
   def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:

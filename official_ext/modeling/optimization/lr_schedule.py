@@ -1,11 +1,90 @@
 """Learning rates that change linearly between knots."""
 
+import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 import tf_keras
+from official.modeling import hyperparams
 from official.modeling.optimization import optimizer_factory
+
+from official_ext.configs import fields, parts
+from official_ext.configs.optimization import LrConfig
+from official_ext.errors import UserError
+
+
+@parts.kind(LrConfig, 'piecewise_linear')
+@dataclasses.dataclass
+class PiecewiseLinearLrConfig(hyperparams.Config):
+  """Configuration of `PiecewiseLinear`.
+
+  Attributes:
+    name: Name of the schedule.
+    epochs: Position of each knot in epochs.
+    values: Learning rate at each knot.
+    steps_per_epoch: Optimizer steps of an epoch; `small_images` takes them from
+      its data, other experiments have to be told (1 for knots that are steps).
+    offset: Added to Keras' step count, which starts at 0.
+  """
+
+  name: str = 'PiecewiseLinear'
+  epochs: list[float] = dataclasses.field(default_factory=list)
+  values: list[float] = fields.field([], fields.all_of(fields.AT_LEAST_0))
+  steps_per_epoch: int = 0
+  offset: int = 1
+
+  def check_together(self, place: str) -> None:
+    """Raises where the knots do not run forward."""
+    rising = all(a < b for a, b in itertools.pairwise(self.epochs))
+    if not rising or not 2 <= len(self.epochs) == len(self.values):
+      raise UserError(
+        f'{place[:-1]} has knots at epochs {self.epochs} of rates '
+        f'{self.values}; the epochs must rise, one a rate.'
+      )
+
+
+@parts.kind(LrConfig, 'triangular')
+@dataclasses.dataclass
+class TriangularLrConfig(hyperparams.Config):
+  """A rate that rises linearly from 0, falls linearly, and may then stay.
+
+  Attributes:
+    name: Name of the schedule.
+    peak_learning_rate: Highest learning rate, for the mean loss of a batch.
+    peak_epoch: Epoch of the highest rate.
+    final_learning_rate: To which the rate falls from there.
+    flat_epochs: Length of the end of the training at that rate.
+    epochs: Length of the training; 0 for that of the trainer.
+    steps_per_epoch: Optimizer steps of an epoch; as in `piecewise_linear`.
+    offset: Added to Keras' step count, which starts at 0.
+  """
+
+  name: str = 'Triangular'
+  peak_learning_rate: float = fields.field(0.4, fields.AT_LEAST_0)
+  peak_epoch: float = fields.field(5, fields.ABOVE_0)
+  final_learning_rate: float = fields.field(0.0, fields.AT_LEAST_0)
+  flat_epochs: float = fields.field(0, fields.AT_LEAST_0)
+  epochs: float = fields.field(0, fields.AT_LEAST_0)
+  steps_per_epoch: int = fields.field(0, fields.AT_LEAST_0)
+  offset: int = 1
+
+  def check_together(self, place: str) -> None:
+    """Raises where a part of the schedule would have no effect, or no room."""
+    if self.flat_epochs and not self.final_learning_rate:
+      raise UserError(
+        f'{place}flat_epochs={self.flat_epochs:g} would train at a rate of 0; '
+        f'set {place}final_learning_rate too.'
+      )
+    falls_to = self.epochs - self.flat_epochs
+    if self.epochs and self.peak_epoch >= falls_to:
+      raise UserError(
+        f'{place}peak_epoch={self.peak_epoch:g} must be less than the '
+        f'{self.epochs:g} epochs of the training less '
+        f'flat_epochs={self.flat_epochs:g} (gin: triangular.peak_epoch, '
+        'run.epochs).'
+      )
 
 
 class PiecewiseLinear(tf_keras.optimizers.schedules.LearningRateSchedule):
@@ -65,6 +144,33 @@ class PiecewiseLinear(tf_keras.optimizers.schedules.LearningRateSchedule):
     }
 
 
+def triangular(
+  peak_learning_rate: float,
+  peak_epoch: float,
+  final_learning_rate: float,
+  flat_epochs: float,
+  epochs: float,
+  **kwargs: Any,
+) -> PiecewiseLinear:
+  """Returns the schedule of a `TriangularLrConfig`.
+
+  Args:
+    peak_learning_rate: Highest rate.
+    peak_epoch: Its epoch.
+    final_learning_rate: To which the rate falls.
+    flat_epochs: How long it stays there, at the end.
+    epochs: Length of the training.
+    **kwargs: The other arguments of `PiecewiseLinear`.
+  """
+  knots = [(0, 0.0), (peak_epoch, peak_learning_rate)]
+  if flat_epochs:
+    knots.append((epochs - flat_epochs, final_learning_rate))
+  knots.append((epochs, final_learning_rate))
+  positions, values = zip(*knots, strict=True)
+  return PiecewiseLinear(positions, values, **kwargs)
+
+
 # Garden has a function to register an optimizer, but for schedules only the
 # dictionary itself.
 optimizer_factory.LR_CLS['piecewise_linear'] = PiecewiseLinear
+optimizer_factory.LR_CLS['triangular'] = triangular

@@ -6,6 +6,8 @@ import tensorflow as tf
 import tf_keras
 from official.modeling.optimization import ema_optimizer
 
+from official_ext.ops import placement
+
 
 class MovingAverage(ema_optimizer.ExponentialMovingAverage):
   """Garden's average, which starts right, of batch-norm statistics too.
@@ -121,11 +123,43 @@ class MovingAverage(ema_optimizer.ExponentialMovingAverage):
       self.update_average, tf.distribute.get_strategy()
     )
 
-  @tf.function
+  @tf.function(autograph=False)
   def update_average(self, strategy: tf.distribute.Strategy) -> None:
-    """Updates the averages if it is their turn."""
-    if (self.iterations - 1) % self._interval == 0:
-      super().update_average(strategy)
+    """Updates the averages if it is their turn.
+
+    On an accelerator, where a condition makes the host wait, they are updated
+    at each step, with a decay of 1 where it is not.
+    """
+    turn = (self.iterations - 1) % self._interval == 0
+    if not placement.on_cpu():
+      self._move(strategy, tf.where(turn, self._decay(), 1.0))
+    elif self._interval == 1:
+      self._move(strategy, self._decay())
+    else:
+      tf.cond(
+        turn, lambda: self._move(strategy, self._decay()), lambda: tf.no_op()
+      )
+
+  def _decay(self) -> tf.Tensor:
+    """Returns the share of the old average that is kept, as Garden has it."""
+    step = tf.cast(self.iterations, tf.float32)
+    decay = tf.constant(self._average_decay, tf.float32)
+    if self._dynamic_decay:
+      since = step - self._start_step
+      decay = tf.minimum(decay, (1 + since) / (10 + since))
+    return tf.where(step < self._start_step, 0.0, decay)
+
+  def _move(
+    self, strategy: tf.distribute.Strategy, decay: tf.Tensor
+  ) -> tf.Operation:
+    def move(average: tf.Variable, weight: tf.Variable) -> tf.Variable:
+      share = tf.cast(1 - decay, average.dtype)
+      average.assign_sub(share * (average - weight))
+      return average
+
+    for average, weight in self._pairs():
+      strategy.extended.update(average, move, args=(weight,), group=False)
+    return tf.no_op()
 
   def get_config(self) -> dict[str, Any]:
     """Returns the constructor's arguments."""

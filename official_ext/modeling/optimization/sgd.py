@@ -1,12 +1,99 @@
 """SGD with coupled weight decay."""
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 import tf_keras
+from official.modeling import hyperparams
 from official.modeling.optimization import optimizer_factory
+from official.modeling.optimization.configs import optimizer_config
+
+from official_ext.configs import fields, parts
+from official_ext.configs.optimization import OptimizerConfig
+from official_ext.errors import UserError
+
+
+def _is_expression(pattern: str) -> bool:
+  try:
+    re.compile(pattern)
+  except re.error:
+    return False
+  return bool(pattern)
+
+
+_MULTIPLIER = fields.AT_LEAST_0
+_PATTERN = fields.Rule(
+  _is_expression,
+  "a regular expression of variable names, '.*' if it should find all",
+)
+
+
+@dataclasses.dataclass
+class LrGroup(hyperparams.Config):
+  """Variables that train at a rate of their own.
+
+  Attributes:
+    pattern: Regular expression that finds their names, such as 'beta$'.
+    lr_multiplier: Factor on the learning rate.
+    weight_decay_multiplier: Factor on the weight decay.
+  """
+
+  pattern: str = fields.field('', _PATTERN)
+  lr_multiplier: float = fields.field(1.0, _MULTIPLIER)
+  weight_decay_multiplier: float = fields.field(1.0, _MULTIPLIER)
+
+
+@parts.kind(OptimizerConfig, 'sgd_coupled_decay')
+@dataclasses.dataclass
+class SGDCoupledDecayConfig(optimizer_config.SGDConfig):
+  """Configuration of `SGDCoupledDecay`.
+
+  Attributes:
+    name: Name of the optimizer.
+    momentum: Momentum of SGD.
+    nesterov: Whether the momentum is Nesterov's.
+    weight_decay: Decay that enters the gradient before the momentum, in units
+      of the mean loss, on every trainable variable that is not excluded.
+    exclude_from_weight_decay: Regular expressions; a variable whose name one of
+      them finds is not decayed.
+    lr_groups: Variables with rates of their own; the first group that finds a
+      variable counts.
+  """
+
+  name: str = 'SGDCoupledDecay'
+  nesterov: bool = True
+  momentum: float = fields.field(0.9, fields.SHARE)
+  weight_decay: float = fields.field(5e-4, fields.AT_LEAST_0)
+  exclude_from_weight_decay: list[str] = fields.field(
+    [], fields.all_of(_PATTERN, 'a list, each')
+  )
+  lr_groups: list[LrGroup] = fields.field([])
+
+  def check_variables(self, names: Sequence[str], place: str) -> None:
+    """Raises for an expression that finds no variable, and would do nothing.
+
+    Args:
+      names: Of the model's trainable variables, as `plain_name` has them.
+      place: Dotted path of this config, with a dot at its end.
+
+    Raises:
+      UserError: At the first such expression.
+    """
+    for key, patterns in (
+      ('exclude_from_weight_decay', self.exclude_from_weight_decay),
+      ('lr_groups', [group.pattern for group in self.lr_groups]),
+    ):
+      for pattern in patterns:
+        if not any(re.search(pattern, name) for name in names):
+          there = sorted(names)
+          listed = ', '.join(there[:5]) + (', …' if len(there) > 5 else '')
+          raise UserError(
+            f"{place}{key}: '{pattern}' finds no variable that is trained; "
+            f'correct it or leave it out, there are {listed}.'
+          )
 
 
 @tf_keras.utils.register_keras_serializable(package='official_ext')

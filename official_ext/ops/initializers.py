@@ -2,8 +2,6 @@
 
 import tf_keras
 
-from official_ext.errors import UserError
-
 
 def get(name: str) -> tf_keras.initializers.Initializer:
   """Returns a new kernel initialiser.
@@ -16,16 +14,19 @@ def get(name: str) -> tf_keras.initializers.Initializer:
       wider. Any other name is looked up in `tf_keras.initializers`.
 
   Raises:
-    UserError: If nothing has that name.
+    ValueError: If nothing has that name.
   """
   if name == 'torch_uniform':
     return tf_keras.initializers.VarianceScaling(
       scale=1 / 3, mode='fan_in', distribution='uniform'
     )
+  return tf_keras.initializers.get(name)
+
+
+def is_known(name: str) -> bool:
+  """Whether `get` has an initialiser of that name."""
   try:
-    return tf_keras.initializers.get(name)
-  except ValueError as error:
-    raise UserError(
-      f"kernel_initializer='{name}' is not known; use 'torch_uniform' or the "
-      "name of a Keras initialiser such as 'he_uniform'."
-    ) from error
+    get(name)
+  except ValueError:
+    return False
+  return True

@@ -2,6 +2,24 @@
 
 import tensorflow as tf
 import tf_keras
+from official.modeling import tf_utils
+
+from official_ext.ops import placement
+
+# Those that a maximum commutes with.
+NON_DECREASING = frozenset(
+  {
+    'celu',
+    'elu',
+    'leaky_relu',
+    'linear',
+    'relu',
+    'relu6',
+    'selu',
+    'sigmoid',
+    'tanh',
+  }
+)
 
 # Of the ten-epoch recipe: `new_dawn.py` of
 # https://github.com/davidcpage/cifar10-fast.
@@ -21,18 +39,26 @@ def celu(x: tf.Tensor) -> tf.Tensor:
   if tf_keras.backend.is_keras_tensor(x):
     # A network is being built, where compiled functions need a layer.
     return tf_keras.layers.Activation(celu)(x)
-  # TensorFlow's CPU kernel of ELU in bfloat16 is five times as slow as its
-  # ReLU (512×32×32×64, two cores: 385 for 77 ms there and back); XLA's is not.
-  slow = x.dtype == tf.bfloat16 and all(
-    device.device_type == 'CPU' for device in tf.config.list_logical_devices()
-  )
-  return _compiled(x) if slow else _CELU_ALPHA * tf.nn.elu(x / _CELU_ALPHA)
+  if placement.on_cpu() and x.dtype != tf.bfloat16:
+    return _CELU_ALPHA * tf.nn.elu(x / _CELU_ALPHA)
+  return _celu(x)
 
 
 @tf.custom_gradient
-def _compiled(x: tf.Tensor) -> tf.Tensor:
-  y = _forward(x)
-  return y, lambda dy: _backward(y, dy)
+def _celu(x: tf.Tensor) -> tf.Tensor:
+  # TensorFlow's CPU kernel of ELU in bfloat16 is five times as slow as its
+  # ReLU (512×32×32×64, two cores: 385 for 77 ms there and back); XLA's is not.
+  on_cpu = placement.on_cpu()
+  forward, backward = (
+    (_forward, _backward)
+    if on_cpu
+    else (
+      _forward.python_function,
+      _backward.python_function,
+    )
+  )
+  y = forward(x)
+  return y, lambda dy: backward(y, dy)
 
 
 @tf.function(jit_compile=True, autograph=False)
@@ -51,3 +77,12 @@ def _backward(y: tf.Tensor, dy: tf.Tensor) -> tf.Tensor:
 
 # Under its plain name, so that configs and Garden's backbones find it.
 tf_keras.utils.get_custom_objects()['celu'] = celu
+
+
+def is_known(name: str) -> bool:
+  """Whether Garden's layers find an activation of that name."""
+  try:
+    tf_utils.get_activation(name, use_keras_layer=True)
+  except ValueError:
+    return False
+  return True

@@ -1,0 +1,106 @@
+"""What every augmentation of training images is."""
+
+import dataclasses
+import zlib
+
+import tensorflow as tf
+from official.modeling import hyperparams
+from official.vision.ops import augment
+
+
+@dataclasses.dataclass
+class ImageAugmentation(hyperparams.Config, augment.ImageAugment):
+  """An augmentation of whole batches, and its config; a Garden `ImageAugment`.
+
+  It is in two parts: a draw of one choice for each image, a pure function of a
+  seed, and the application of given choices. Both are vectorised TensorFlow
+  that runs eagerly, inside tf.data and under XLA, with the same results.
+
+  A subclass is a dataclass of options that `parts.kind(Augmentation, NAME)`
+  registers, with `draw` and `apply`. If it can spread its choices evenly over
+  an epoch, it has an option `stratified`, and `spread`.
+
+  Attributes:
+    after_normalization: Whether it is applied to normalised images, in which 0
+      is the mean colour, instead of bytes.
+  """
+
+  after_normalization = False
+
+  @classmethod
+  def stream(cls) -> int:
+    """Returns what tells its random numbers from another augmentation's."""
+    return zlib.crc32(f'{cls.__module__}.{cls.__name__}'.encode()) >> 1
+
+  @property
+  def is_stratified(self) -> bool:
+    """Whether the choices of an epoch are spread evenly over its images."""
+    return getattr(self, 'stratified', False)
+
+  def check_fits(self, side: int, place: str) -> None:
+    """Raises where it cannot be applied to images of a size.
+
+    Args:
+      side: The smaller of height and width, in pixels.
+      place: Dotted place of this config, with a dot at its end.
+
+    Raises:
+      UserError: If an option is too large.
+    """
+
+  def draw(
+    self, seed: tf.Tensor, count: int, height: int, width: int
+  ) -> tf.Tensor:
+    """Draws a choice for each image.
+
+    Args:
+      seed: int32 `[2]`.
+      count: Number of images.
+      height: Of the images.
+      width: Of the images.
+
+    Returns:
+      A tensor whose first dimension is `count`.
+    """
+    raise NotImplementedError
+
+  def spread(self, ranks: tf.Tensor) -> tf.Tensor:
+    """Makes the choices of some images evenly, instead of drawing them.
+
+    Args:
+      ranks: int32 `[count]`, at least 0. Over images whose ranks follow one
+        another without a gap, the counts of the choices differ by 1 at most.
+
+    Returns:
+      As `draw`.
+    """
+    raise NotImplementedError
+
+  def apply(self, images: tf.Tensor, choices: tf.Tensor) -> tf.Tensor:
+    """Applies given choices.
+
+    Args:
+      images: `[batch, height, width, channels]`, uint8, or float32 after the
+        normalisation.
+      choices: Of `draw` or `spread`, one for each image.
+
+    Returns:
+      Images of the same shape and type.
+    """
+    raise NotImplementedError
+
+  def distort(self, image: tf.Tensor) -> tf.Tensor:
+    """Augments with choices drawn anew at each call.
+
+    Args:
+      image: `[height, width, channels]` or `[batch, height, width, channels]`.
+
+    Returns:
+      An image or images of the same shape and type.
+    """
+    if image.shape.rank == 3:
+      return self.distort(image[tf.newaxis])[0]
+    seed = tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32)
+    _, height, width, _ = image.shape
+    choices = self.draw(seed, tf.shape(image)[0], height, width)
+    return self.apply(image, choices)

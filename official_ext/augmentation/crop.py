@@ -1,0 +1,105 @@
+"""Crops of padded images, as in cifar10-fast."""
+
+import dataclasses
+
+import tensorflow as tf
+
+from official_ext.augmentation import base
+from official_ext.configs import fields, parts
+from official_ext.configs.augmentation import Augmentation
+from official_ext.errors import UserError
+from official_ext.ops import stateless_random
+
+
+def _reflect(positions: tf.Tensor, length: int) -> tf.Tensor:
+  """Returns where in 0 to `length` - 1 positions beyond the ends reflect to."""
+  return length - 1 - tf.abs(length - 1 - tf.abs(positions))
+
+
+def _repeat_border(positions: tf.Tensor, length: int) -> tf.Tensor:
+  """Returns where they reflect to if the border is counted twice."""
+  positions = tf.where(positions < 0, -1 - positions, positions)
+  beyond = 2 * length - 1 - positions
+  return tf.where(positions >= length, beyond, positions)
+
+
+# Where to read what is beyond the border; with 'zero' it is then blackened, as
+# by the padding of torchvision's RandomCrop.
+PADDING_MODES = {
+  'reflect': _reflect,
+  'symmetric': _repeat_border,
+  'zero': _reflect,
+}
+
+
+@parts.kind(Augmentation, 'crop')
+@dataclasses.dataclass
+class Crop(base.ImageAugmentation):
+  """Pads an image on all sides, and crops it to its size at random.
+
+  cifar10-fast pads by reflection without repeating the border: NumPy's
+  'reflect', not 'symmetric'. All of it is one choice of where to read each row
+  and each column.
+
+  Attributes:
+    padding: Pixels of padding on each side.
+    mode: 'reflect', 'symmetric' (which repeats the border) or 'zero' (black).
+    stratified: Whether an epoch has each crop equally often, instead of drawing
+      for each image by itself.
+  """
+
+  padding: int = fields.field(4, fields.AT_LEAST_0)
+  mode: str = fields.field('reflect', fields.one_of(*PADDING_MODES))
+  stratified: bool = False
+
+  @classmethod
+  def stream(cls) -> int:
+    """Returns the first of the streams of cifar10-fast's three."""
+    return 0
+
+  def check_fits(self, side: int, place: str) -> None:
+    """Raises where the image is too small to be reflected."""
+    if self.padding >= side:
+      raise UserError(
+        f'{place}padding={self.padding} cannot be reflected in images of '
+        f'{side} pixels; use less (gin: crop.padding).'
+      )
+
+  def draw(
+    self, seed: tf.Tensor, count: int, height: int, width: int
+  ) -> tf.Tensor:
+    """Draws int32 `[count, 2]`: (y, x), uniform in 0 to 2 * padding."""
+    del height, width
+    return stateless_random.integers(seed, count, [2 * self.padding + 1] * 2)
+
+  def spread(self, ranks: tf.Tensor) -> tf.Tensor:
+    """Returns the same as `draw`, each offset as often as any other."""
+    side = 2 * self.padding + 1
+    return tf.stack([ranks // side % side, ranks % side], axis=-1)
+
+  def apply(self, images: tf.Tensor, choices: tf.Tensor) -> tf.Tensor:
+    """Crops images of any type at the given offsets.
+
+    Raises:
+      ValueError: If the padding is too large to be reflected.
+    """
+    _, height, width, _ = images.shape
+    if not 0 <= self.padding < min(height, width):
+      raise ValueError(
+        f'padding={self.padding} cannot be reflected in images of '
+        f'{height}x{width}.'
+      )
+    rows = tf.range(height) + choices[:, :1] - self.padding
+    columns = tf.range(width) + choices[:, 1:] - self.padding
+    find = PADDING_MODES[self.mode]
+    cropped = tf.gather(images, find(rows, height), axis=1, batch_dims=1)
+    cropped = tf.gather(cropped, find(columns, width), axis=2, batch_dims=1)
+    if self.mode == 'zero':
+      inside = _is_inside(rows, height)[:, :, tf.newaxis, tf.newaxis]
+      inside &= _is_inside(columns, width)[:, tf.newaxis, :, tf.newaxis]
+      cropped = tf.where(inside, cropped, tf.zeros([], images.dtype))
+    return cropped
+
+
+def _is_inside(positions: tf.Tensor, length: int) -> tf.Tensor:
+  return (positions >= 0) & (positions < length)
