@@ -53,7 +53,7 @@ def test_the_layers_are_the_originals_in_order(activation, order):
   backbone = resnet9.ResNet9(activation=activation)
   kinds = [type(layer).__name__ for layer in backbone.layers[1:]]
   names = {'SmallMapConv2D': 'conv', 'BatchNormalization': 'bn'}
-  names |= {'MaxPooling2D': 'pool', 'Add': 'add', 'Activation': activation}
+  names |= {'MaxPool2D': 'pool', 'Add': 'add', 'Activation': activation}
   kinds = [names.get(kind, activation) for kind in kinds]
   conv_bn = ['conv', 'bn', activation]
   pooled = ['conv', 'bn', *order]
