@@ -69,9 +69,9 @@ def _table(match: re.Match[str], page: str) -> str:
   if kind in KINDS_OF_CODE:
     return match['begin'] + KINDS_OF_CODE[kind](folder) + match['end']
   if kind not in KINDS:
-    known = ', '.join([*KINDS, *KINDS_OF_CODE])
+    kinds = ', '.join([*KINDS, *KINDS_OF_CODE])
     raise UserError(
-      f'{page}: there is no table of kind {kind}; there are {known}.'
+      f'{page}: there is no table of kind {kind}; there are {kinds}.'
     )
   if not any(pathlib.Path(folder).glob('*.json')):
     raise UserError(
