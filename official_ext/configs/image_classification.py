@@ -62,8 +62,9 @@ class DataConfig(garden.DataConfig):
     mean_rgb: Mean of each channel, in 0 to 255.
     stddev_rgb: Standard deviation of each channel, in 0 to 255.
     augmentations: What is done to training images, in this order.
-    preprocess_on_device: Whether images are augmented and normalised as part of
-      the training step, with the same results, instead of by the host's CPU.
+    preprocess_on_device: Whether the images live on the device, and are
+      augmented and normalised there as part of the step, with the same results,
+      instead of by the host's CPU; None for doing so on GPUs.
   """
 
   tfds_name: str = fields.field('', tied_to=Tie.WEIGHTS)
@@ -77,7 +78,7 @@ class DataConfig(garden.DataConfig):
     list(CIFAR10_STDDEV_RGB), fields.all_of(fields.ABOVE_0), tied_to=Tie.WEIGHTS
   )
   augmentations: list[Augmentation] = dataclasses.field(default_factory=list)
-  preprocess_on_device: bool = fields.field(False, tied_to=Tie.PLACE)
+  preprocess_on_device: bool | None = fields.field(None, tied_to=Tie.PLACE)
 
   def check_together(self, place: str) -> None:
     """Raises for an option that would be ignored in silence."""

@@ -52,8 +52,9 @@ def build(
   Returns:
     A dataset of (images `[batch, height, width, channels]` of `params.dtype`;
     int32 labels `[batch]`), `batch` being that of a replica. The batches of the
-    worker's replicas follow one another. With `params.preprocess_on_device` the
-    images are uint8, in training as part of a `preprocessing.Unprocessed`.
+    worker's replicas follow one another. Where the device preprocesses them,
+    int32 `[batch]` stands for the images, their places in the data set, in
+    training as part of a `preprocessing.Unprocessed`.
 
   Raises:
     UserError: If the batch is larger than the training data or cannot be
@@ -86,11 +87,6 @@ def build(
     ).with_options(options)
   buffer_size = params.prefetch_buffer_size or _PREFETCH_BATCHES
   return dataset.prefetch(buffer_size)
-
-
-def gather(data: ImageData, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-  """Copies the images and labels of `rows`, int `[batch]`, out of memory."""
-  return tf.gather(data.images, rows), tf.gather(data.labels, rows)
 
 
 def _training(
@@ -140,10 +136,12 @@ def _training(
     ranks: tf.Tensor | tuple[()],
     rows: tf.Tensor,
   ) -> tuple[Any, tf.Tensor]:
-    images, labels = gather(data, rows)
+    labels = tf.gather(data.labels, rows)
+    if preprocessing.on_device(params):
+      where = preprocessing.Unprocessed(rows, epoch, step, first, ranks)
+      return where, labels
+    images = tf.gather(data.images, rows)
     batch = preprocessing.Unprocessed(images, epoch, step, first, ranks)
-    if params.preprocess_on_device:
-      return batch, labels
     return preprocessing.for_training(batch, params), labels
 
   if _service(params):
@@ -192,9 +190,11 @@ def _evaluation(
 
   @tf.autograph.experimental.do_not_convert
   def batch_of(begin: tf.Tensor, end: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    images, labels = gather(data, tf.range(begin, end))
-    if params.preprocess_on_device:
-      return images, labels
+    rows = tf.range(begin, end)
+    labels = tf.gather(data.labels, rows)
+    if preprocessing.on_device(params):
+      return rows, labels
+    images = tf.gather(data.images, rows)
     return preprocessing.for_evaluation(images, params), labels
 
   # Step by step, the batches of the worker's replicas.

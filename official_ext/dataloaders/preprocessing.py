@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from official_ext.augmentation.base import ImageAugmentation
 from official_ext.configs.image_classification import DataConfig
-from official_ext.ops import stateless_random
+from official_ext.ops import placement, stateless_random
 from official_ext.ops.normalize import normalize
 
 # Stands in a seed where augmentation has the step, which counts from 0, and the
@@ -25,7 +25,8 @@ class Unprocessed(NamedTuple):
   """Rows of a global batch, with all that their augmentation depends on.
 
   Attributes:
-    images: uint8 `[rows, height, width, channels]`.
+    images: uint8 `[rows, height, width, channels]`; or int32 `[rows]`, their
+      places in the data set, where the images are resident.
     epoch: int32 scalar.
     step: int32 scalar, the step within the epoch.
     first_row: int32 scalar, the place of the first image in the global batch.
@@ -39,6 +40,12 @@ class Unprocessed(NamedTuple):
   step: tf.Tensor
   first_row: tf.Tensor
   ranks: tf.Tensor | tuple[()] = ()
+
+
+def on_device(params: DataConfig) -> bool:
+  """Whether the step preprocesses images, which then are resident."""
+  asked = params.preprocess_on_device
+  return placement.on_gpu() if asked is None else asked
 
 
 def augmentations(params: DataConfig) -> list[ImageAugmentation]:

@@ -50,8 +50,8 @@ class Data(hyperparams.Config):
     stddev_rgb: Standard deviation of each channel, in 0 to 255.
     batch_size: Images of a training step, over all replicas.
     eval_batch_size: Images of an evaluation step, over all replicas.
-    preprocess_on_device: Whether images are augmented and normalised on the
-      accelerator, where the host's CPU cannot keep up with it.
+    preprocess_on_device: Whether the images live on the device, and are
+      augmented and normalised there; None for doing so on GPUs.
   """
 
   dataset: str = 'cifar10'
@@ -65,7 +65,7 @@ class Data(hyperparams.Config):
   )
   batch_size: int = fields.field(512, fields.AT_LEAST_1)
   eval_batch_size: int = fields.field(1000, fields.AT_LEAST_1)
-  preprocess_on_device: bool = False
+  preprocess_on_device: bool | None = None
 
 
 @parts.part('run')

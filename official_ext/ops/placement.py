@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-_pretended: list[bool] = []
+# How often it is entered; see `as_on_accelerator`.
+_pretended: list[None] = []
 
 
 def on_cpu() -> bool:
@@ -15,16 +16,22 @@ def on_cpu() -> bool:
   those that it has deterministic code for; on a CPU, those that oneDNN is fast
   at.
   """
-  if _pretended:
-    return _pretended[-1]
-  devices = tf.config.list_logical_devices()
-  return all(device.device_type == 'CPU' for device in devices)
+  return not _pretended and _kinds() == {'CPU'}
+
+
+def on_gpu() -> bool:
+  """Whether there is a GPU, beside which the data can live."""
+  return bool(_pretended) or 'GPU' in _kinds()
+
+
+def _kinds() -> set[str]:
+  return {device.device_type for device in tf.config.list_logical_devices()}
 
 
 @contextlib.contextmanager
 def as_on_accelerator() -> Iterator[None]:
   """Builds inside what an accelerator would get, for a machine without one."""
-  _pretended.append(False)
+  _pretended.append(None)
   try:
     yield
   finally:

@@ -12,6 +12,8 @@ from official.core import config_definitions as cfg
 from official_ext.configs.common import steps_per_epoch
 
 _TICK_SECONDS = 5
+# What seconds are kept apart by.
+_KINDS = ('compile', 'train', 'test')
 
 
 class Progress(tf.train.experimental.PythonState):
@@ -28,7 +30,7 @@ class Progress(tf.train.experimental.PythonState):
     self._batch_size = params.task.train_data.global_batch_size
     self._steps_per_epoch = steps_per_epoch(trainer)
     self._train_steps = trainer.train_steps
-    self._seconds = {'train': 0.0, 'test': 0.0}
+    self._seconds = dict.fromkeys(_KINDS, 0.0)
 
   def loop_begins(self, name: str, start: int) -> None:
     """Shows a bar: of the whole run in training, else without an end.
@@ -58,9 +60,16 @@ class Progress(tf.train.experimental.PythonState):
     self._clock = threading.Thread(target=self._tick, daemon=True)
     self._clock.start()
 
-  def step_ends(self) -> None:
+  def steps_end(self, count: int) -> None:
     """Moves the bar."""
-    self._bar.update(self._unit)
+    self._bar.update(count * self._unit)
+
+  def compiling(self, begins: bool) -> None:
+    """Keeps the time of compiling apart."""
+    if begins:
+      self._start_time = time.monotonic()
+    else:
+      self._seconds['compile'] += time.monotonic() - self._start_time
 
   def loop_ends(self) -> None:
     """Removes the bar."""
@@ -79,7 +88,7 @@ class Progress(tf.train.experimental.PythonState):
 
   def deserialize(self, string_value: bytes) -> None:
     """Takes what `serialize` returned."""
-    self._seconds = json.loads(string_value)
+    self._seconds = dict.fromkeys(_KINDS, 0.0) | json.loads(string_value)
 
   def take_seconds(self, name: str) -> float:
     """Returns the seconds of all loops of that name since it was last asked."""

@@ -148,6 +148,7 @@ class EpochTable:
       'train_seconds': seconds,
       'total_train_seconds': total + seconds,
       'test_seconds': self._progress.take_seconds('test'),
+      'compile_seconds': self._progress.take_seconds('compile'),
     }
     self.rows.append(row)
     if self._path:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from official_ext.dataloaders import preprocessing
 from official_ext.progress import epoch_table
 from official_ext.reporting import diagram, figures
 from official_ext.serving import evaluation
@@ -133,10 +132,8 @@ def _mistakes(
 
 def _augmented(trained: TrainedModel) -> np.ndarray:
   """Returns the first images that the run trained on, as uint8 again."""
-  params = trained.params.task.train_data
+  params = trained.params.task.train_data.replace(preprocess_on_device=False)
   batch, _ = next(iter(trained.task.build_inputs(params)))
-  if params.preprocess_on_device:
-    batch = preprocessing.for_training(batch, params)
   normalized = tf.cast(batch[: _SHEET_COLUMNS * _SHEET_ROWS], tf.float32)
   images = normalized.numpy() * params.stddev_rgb + params.mean_rgb
   return images.round().clip(0, 255).astype(np.uint8)

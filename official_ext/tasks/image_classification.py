@@ -12,7 +12,9 @@ from official_ext.dataloaders import (
   classification_input,
   data_sets,
   preprocessing,
+  resident,
 )
+from official_ext.dataloaders.in_memory import ImageData
 from official_ext.modeling import factory
 from official_ext.ops import views
 from official_ext.ops.normalize import normalize
@@ -35,6 +37,12 @@ class ImageClassificationTask(
     """Takes the task's config, and Garden's arguments."""
     super().__init__(params, **kwargs)
     self.data = data_sets.DataSets(params)
+    self._devices: list[str] = ['']
+    self._resident: dict[bool, resident.ResidentImages] = {}
+
+  def compute_on(self, strategy: tf.distribute.Strategy) -> None:
+    """Says where images are to live that the step preprocesses."""
+    self._devices = resident.devices_of(strategy)
 
   def build_model(self) -> tf_keras.Model:
     """Builds the classifier; see `modeling.classification_model`."""
@@ -82,7 +90,14 @@ class ImageClassificationTask(
       A dataset of (images, labels) as `classification_input.build` describes.
     """
     data = self.data.load(params)
+    if preprocessing.on_device(params):
+      with tf.init_scope():
+        self._keep_resident(data, params.is_training)
     return classification_input.build(data, params, input_context, start_step)
+
+  def _keep_resident(self, data: ImageData, is_training: bool) -> None:
+    if is_training not in self._resident:
+      self._resident[is_training] = resident.ResidentImages(data, self._devices)
 
   def build_metrics(
     self, training: bool = True
@@ -119,8 +134,9 @@ class ImageClassificationTask(
     """Trains on a batch of `build_inputs`, augmented here if not there."""
     images, labels = inputs
     params = self.task_config.train_data
-    if params.preprocess_on_device:
-      images = preprocessing.for_training(images, params)
+    if preprocessing.on_device(params):
+      found = self._resident[True].gather(images.images)
+      images = preprocessing.for_training(images._replace(images=found), params)
     return super().train_step((images, labels), model, optimizer, metrics)
 
   @tf.autograph.experimental.do_not_convert
@@ -133,7 +149,8 @@ class ImageClassificationTask(
     """Evaluates a batch; the loss is among the metrics, not in the logs."""
     images, labels = inputs
     params = self.task_config.validation_data
-    if params.preprocess_on_device:
+    if preprocessing.on_device(params):
+      images = self._resident[False].gather(images)
       images = preprocessing.for_evaluation(images, params)
     if self.task_config.losses.one_hot:
       labels = tf.one_hot(labels, self.task_config.model.num_classes)

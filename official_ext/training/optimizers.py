@@ -1,6 +1,7 @@
 """An optimizer's variables, made before its first step."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 import tf_keras
@@ -26,3 +27,17 @@ def make_variables(
     optimizer._create_all_weights(variables)
   else:
     optimizer.build(variables)
+
+
+def all_variables(optimizer: Any) -> list[tf.Variable]:
+  """Returns an optimizer's variables, and those of the ones that it wraps.
+
+  Slots are among them, which a checkpoint's view of its objects leaves out.
+  """
+  found = optimizer.variables
+  variables = list(found() if callable(found) else found)
+  for name in ('_optimizer', 'inner_optimizer'):
+    inner = getattr(optimizer, name, None)
+    if isinstance(inner, tf.Module) or hasattr(inner, 'apply_gradients'):
+      variables += all_variables(inner)
+  return variables

@@ -75,6 +75,8 @@ def _build(team: Team, progress: Progress, stop: StopRequest) -> Trainer:
   request = team.request
   params, model_dir = request.params, request.model_dir
   task = request.experiment.build_task(logging_dir=model_dir)
+  if hasattr(task, 'compute_on'):
+    task.compute_on(team.strategy)
   exporter = (
     best.exporter(params.trainer, model_dir) if request.trains else None
   )

@@ -1,8 +1,9 @@
 """Garden's trainer, able to stop after any step and to go on from it."""
 
+import contextlib
 import inspect
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import orbit
@@ -14,7 +15,11 @@ from official.core import config_definitions as cfg
 from official_ext.errors import RunError
 from official_ext.machine.stopping import StopRequest
 from official_ext.modeling.optimization.moving_average import MovingAverage
-from official_ext.training import optimizers
+from official_ext.ops import placement
+from official_ext.training import optimizers, warm_up
+
+# Steps between looks at the bar and at signals, on a GPU.
+_CHUNK = 10
 
 
 class Observer(Protocol):
@@ -23,8 +28,11 @@ class Observer(Protocol):
   def loop_begins(self, name: str, start: int) -> None:
     """A loop begins: `name` is 'train' or 'test', `start` the global step."""
 
-  def step_ends(self) -> None:
-    """A step of the loop is done."""
+  def compiling(self, begins: bool) -> None:
+    """Steps are compiled from now on, or have been."""
+
+  def steps_end(self, count: int) -> None:
+    """So many more steps of the loop are done."""
 
   def loop_ends(self) -> None:
     """The loop is done."""
@@ -55,6 +63,12 @@ class Trainer(base_trainer.Trainer):
     self.stop = stop
     self._observer = observer
     self._next_input_step = 0
+    self._is_compiled = False
+    if config.runtime.enable_xla and config.runtime.num_gpus > 0:
+      # Garden compiles the training step alone.
+      self.task.validation_step = tf.function(
+        self.task.validation_step, jit_compile=True, autograph=False
+      )
     if kwargs.get('train', True):
       optimizers.make_variables(self.optimizer, self.model.trainable_variables)
       self.checkpoint.train_metrics = {m.name: m for m in self._epoch_metrics()}
@@ -84,12 +98,31 @@ class Trainer(base_trainer.Trainer):
     step = self.global_step.numpy()
     if step != self._next_input_step:
       self._begin_input_at(step)
+    if not self._is_compiled:
+      self._compile(step)
     self._observer.loop_begins('train', step)
     try:
       return super().train(num_steps)
     finally:
       self._observer.loop_ends()
       self._next_input_step = self.global_step.numpy()
+
+  def _compile(self, step: int) -> None:
+    """Trains for a step, as no part of the run: what it changes is undone.
+
+    The original warms up before its clock starts, too.
+    """
+    self._is_compiled = True
+    self._observer.compiling(begins=True)
+    try:
+      self._train_loop_fn: Any = self.create_train_loop_fn()
+      iterator = iter(self.train_dataset)
+      warm_up.without_trace(
+        [self.checkpoint, *optimizers.all_variables(self.optimizer)],
+        lambda: self._run_steps(iterator, tf.constant(1)),
+      )
+    finally:
+      self._observer.compiling(begins=False)
 
   def _begin_input_at(self, step: int) -> None:
     """Begins the input at a step, or with an order of the step's own.
@@ -144,14 +177,15 @@ class Trainer(base_trainer.Trainer):
 
   def _check_weights(self) -> None:
     """Raises before weights that are of no use can be saved."""
-    for weight in self.model.weights:
-      if not tf.reduce_all(tf.math.is_finite(weight)):
-        raise RunError(
-          f'{weight.name} is no longer finite at step '
-          f'{self.global_step.numpy()} (the mean loss of the epoch is '
-          f'{self.train_loss.result():.4g}), so nothing is saved; go on from '
-          'the last checkpoint, or begin anew, with a lower learning rate.'
-        )
+    weights = self.model.weights
+    if all(finite := _are_finite(weights).numpy()):
+      return
+    raise RunError(
+      f'{weights[list(finite).index(False)].name} is no longer finite at step '
+      f'{self.global_step.numpy()} (the mean loss of the epoch is '
+      f'{self.train_loss.result():.4g}), so nothing is saved; go on from the '
+      'last checkpoint, or begin anew, with a lower learning rate.'
+    )
 
   def evaluate(self, num_steps: tf.Tensor) -> orbit.runner.Output:
     """Evaluates for `num_steps` steps; -1 is all of the data."""
@@ -168,33 +202,44 @@ class Trainer(base_trainer.Trainer):
     return super().eval_reduce(state, _with_flat_counts(step_outputs or {}))
 
   def create_train_loop_fn(self) -> Callable[..., Any]:
-    """Returns Garden's loop, or one that tells the observer of each step."""
+    """Returns Garden's loop, or one that tells the observer of its steps.
+
+    Orbit's own Python loop enqueues all steps at once and then waits: nothing
+    could be told, nor a signal be heeded, before the last one is done.
+    """
     options = self._train_options
     if options.use_tf_while_loop:
       return super().create_train_loop_fn()
-    return self._create_loop_fn(
-      self.train_step, options.use_tf_function, self.stop
-    )
+    run = self._steps
+    if options.use_tf_function:
+      run = tf.function(run)
+    # A GPU is done before a few steps have been asked for one by one.
+    chunk = _CHUNK if placement.on_gpu() else 1
+
+    def loop_fn(iterator: Any, num_steps: tf.Tensor) -> None:
+      left = int(num_steps)
+      while left and not self.stop.agree():
+        count = min(left, chunk)
+        run(iterator, tf.constant(count))
+        self._observer.steps_end(count)
+        left -= count
+
+    self._run_steps = run
+    return loop_fn
+
+  def _steps(self, iterator: Any, count: tf.Tensor) -> None:
+    """Trains for some steps, without a word from the host where compiled."""
+    for _ in tf.range(count):
+      with tf.name_scope(''):  # As in Orbit, without the name of the loop.
+        self.train_step(iterator)
 
   def create_eval_loop_fn(self, has_state: bool) -> Callable[..., Any]:
     """Returns Garden's loop, or one that tells the observer of each step."""
     options = self._eval_options
     if options.use_tf_while_loop:
       return super().create_eval_loop_fn(has_state)
-    return self._create_loop_fn(self.eval_step, options.use_tf_function)
-
-  def _create_loop_fn(
-    self,
-    step_fn: Callable[..., Any],
-    use_tf_function: bool,
-    stop: StopRequest | None = None,
-  ) -> Callable[..., Any]:
-    """Returns a loop over steps that keeps step with them, and may stop early.
-
-    Orbit's own Python loop enqueues all steps at once and then waits: nothing
-    could be told, nor a signal be heeded, before the last one is done.
-    """
-    if use_tf_function:
+    step_fn = self.eval_step
+    if options.use_tf_function:
       step_fn = tf.function(step_fn)
 
     def loop_fn(
@@ -204,21 +249,24 @@ class Trainer(base_trainer.Trainer):
       reduce_fn: Callable[[Any, Any], Any] | None = None,
     ) -> Any:
       steps = int(num_steps)
-      try:
+      with contextlib.suppress(
+        tf.errors.OutOfRangeError,
+        StopIteration,  # Graph, or eager.
+      ):
         for _ in itertools.count() if steps == -1 else range(steps):
           outputs = step_fn(iterator)
           if reduce_fn:
             state = reduce_fn(state, outputs)
-          self._observer.step_ends()
-          if stop is not None and stop.agree():
-            break
-      except (tf.errors.OutOfRangeError, StopIteration):  # Graph, or eager.
-        # As in Orbit, all of the data is enough for an evaluation.
-        if stop is not None and steps != -1:
-          raise
+          self._observer.steps_end(1)
       return state
 
     return loop_fn
+
+
+@tf.function(autograph=False, reduce_retracing=True)
+def _are_finite(weights: Sequence[tf.Variable]) -> tf.Tensor:
+  """Returns bool `[len(weights)]`, to be fetched at once."""
+  return tf.stack([tf.reduce_all(tf.math.is_finite(w)) for w in weights])
 
 
 def _with_flat_counts(step_outputs: Mapping[str, Any]) -> dict[str, Any]:
