@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from absl import app, flags, logging
 from official.common import flags as tfm_flags
 
+from official_ext.command_line import compile_cache
 from official_ext.errors import Stopped, UserError
 
 FLAGS = flags.FLAGS
@@ -28,6 +29,9 @@ def define_flags() -> None:
   """Defines the flags that all commands share."""
   flags.DEFINE_bool(
     'traceback', False, 'Show the full trace when a command fails.'
+  )
+  flags.DEFINE_bool(
+    'compile_cache', True, "Keep what is compiled in the user's cache folder."
   )
 
 
@@ -75,7 +79,12 @@ def run(main: Callable[..., int | None], takes_files: bool = False) -> None:
   # devices and instructions it has not found.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
+  # Other processes use the same GPU, `export` starts some itself.
+  os.environ.setdefault('TF_FORCE_GPU_ALLOW_GROWTH', 'true')
+
   def guarded(argv: Sequence[str]) -> int | None:
+    if FLAGS.compile_cache:
+      compile_cache.turn_on()
     if not FLAGS['verbosity'].present:
       # What a user must know is printed; the rest is for --verbosity=0.
       logging.set_verbosity(logging.ERROR)

@@ -117,10 +117,9 @@ class Trainer(base_trainer.Trainer):
     try:
       self._train_loop_fn: Any = self.create_train_loop_fn()
       iterator = iter(self.train_dataset)
-      warm_up.without_trace(
-        [self.checkpoint, *optimizers.all_variables(self.optimizer)],
-        lambda: self._run_steps(iterator, tf.constant(1)),
-      )
+      roots = [self.checkpoint, *optimizers.all_variables(self.optimizer)]
+      one = tf.constant(1)
+      warm_up.without_trace(roots, lambda: self._run_steps(iterator, one))
     finally:
       self._observer.compiling(begins=False)
 

@@ -1,0 +1,49 @@
+"""Keeps what XLA has compiled for the next process."""
+
+import hashlib
+import importlib.metadata
+import os
+import pathlib
+
+_COMPILED = '--tf_xla_persistent_cache_directory'
+_TUNED = '--xla_gpu_per_fusion_autotune_cache_dir'
+
+
+def folder() -> pathlib.Path:
+  """Returns the folder: in the user's cache, for this TensorFlow alone."""
+  cache = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+  version = importlib.metadata.version('tensorflow')
+  return pathlib.Path(cache) / 'official_ext' / f'xla-{version}'
+
+
+def turn_on() -> None:
+  """Tells TensorFlow, which is not imported yet, of the folder.
+
+  Runs may share it: TensorFlow moves whole files into it. A user's own choice,
+  by the same variables, stays. Where the folder cannot be used, there is none.
+  """
+  place = folder()
+  try:
+    place.mkdir(parents=True, exist_ok=True)
+    for file in place.glob('*.pb'):
+      _check(file)
+  except OSError:
+    return
+  for variable, flag in (('TF_XLA_FLAGS', _COMPILED), ('XLA_FLAGS', _TUNED)):
+    flags = os.environ.get(variable, '')
+    if flag not in flags:
+      os.environ[variable] = f'{flags} {flag}={place}'.strip()
+
+
+def _check(file: pathlib.Path) -> None:
+  """Removes a file that has changed since it was first seen.
+
+  TensorFlow would end a training at one that is damaged.
+  """
+  sum_of_file = file.with_suffix('.sha256')
+  found = hashlib.sha256(file.read_bytes()).hexdigest()
+  if not sum_of_file.exists():
+    sum_of_file.write_text(found)
+  elif sum_of_file.read_text() != found:
+    file.unlink()
+    sum_of_file.unlink()
