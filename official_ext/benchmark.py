@@ -6,7 +6,7 @@ The experiment is chosen as for `official_ext.train`, whose flags it takes::
 
 About five minutes on two CPU cores; `--rounds 2 --seconds 0.2` is a short form
 that shows that all of it runs. With further gin files, or names with a binding
-(`no_flip:resnet9_cifar10.flip=False`), each a change that goes on top of the
+(`no_nesterov:sgd_coupled_decay.nesterov=False`), each a change on top of the
 recipe, the training steps alone are compared::
 
   python -m official_ext.benchmark --gin_file gin/resnet9_v100.gin \
@@ -16,44 +16,27 @@ Nothing is downloaded, and nothing stays behind but FILE and, where they are
 measured, the pictures that are drawn.
 """
 
+import json
+import os
 import pathlib
+import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import flags
-from official.common import flags as tfm_flags
 
 from official_ext.command_line import cli
-from official_ext.errors import UserError
+from official_ext.errors import RunError, UserError
 from official_ext.machine import stopping
 
 FLAGS = flags.FLAGS
 
-# Those of Garden's flags that say what to train; a process that is started to
-# be measured gets them too.
-_EXPERIMENT_FLAGS = (
-  'experiment',
-  'gin_file',
-  'gin_params',
-  'config_file',
-  'params_override',
-  'tpu',
-  'tf_data_service',
-)
-
-
-def define_experiment_flags() -> None:
-  """Defines the flags that choose what to measure."""
-  tfm_flags.define_flags()
-  cli.define_flags()
-  FLAGS.set_default('experiment', 'resnet9_cifar10')
-
 
 def define_flags() -> None:
   """Defines the flags of this command."""
-  define_experiment_flags()
+  cli.define_experiment_flags()
   flags.DEFINE_string('json', None, 'New file for the figures.')
   flags.DEFINE_integer(
     'rounds', 5, 'How often each speed is measured, in turns.', lower_bound=1
@@ -63,8 +46,18 @@ def define_flags() -> None:
   )
 
 
-def main(changes: Sequence[str]) -> None:
-  """Reads the configuration, measures, and prints and writes the figures."""
+def main(
+  changes: Sequence[str],
+  rivals: Mapping[str, Any] | None = None,
+  module: str = 'official_ext.benchmark',
+) -> None:
+  """Reads the configuration, measures, and prints and writes the figures.
+
+  Args:
+    changes: What goes on top of the recipe.
+    rivals: Each a `report.Rival` to compare the step with, by its name.
+    module: What was run, for the record.
+  """
   for number in stopping.signals():
     signal.signal(number, _stop)
   for name in ('mode', 'model_dir'):
@@ -73,30 +66,25 @@ def main(changes: Sequence[str]) -> None:
         f'--{name}={FLAGS[name].value} has no effect on a benchmark, which '
         'trains and evaluates in a temporary folder; leave it out.'
       )
-  # TensorFlow is imported here, so that --help and a wrong flag answer at once.
-  from official_ext.benchmarks import report
-
   if FLAGS.json:
-    report.check_new(FLAGS.json)
-  figures = _compare(changes) if changes else _measure_all()
+    check_new(FLAGS.json)
+  figures = _compare(changes) if changes else _measure_all(rivals)
+  figures.setup['command'] = command(module, sys.argv[1:])
   print(figures.table())
   if FLAGS.json:
-    report.write(FLAGS.json, figures.as_dict())
+    write(FLAGS.json, figures.as_dict())
     print(f'Figures: {FLAGS.json}')
 
 
-def _measure_all() -> Any:
+def _measure_all(rivals: Mapping[str, Any] | None) -> Any:
   """Measures one experiment in every respect."""
+  # TensorFlow is imported here, so that --help and a wrong flag answer at once.
   from official_ext.benchmarks import suite
 
-  arguments = [
-    argument
-    for name in _EXPERIMENT_FLAGS
-    if FLAGS[name].value is not None
-    for argument in _serialize(name)
-  ]
-  params = _parse(FLAGS.gin_file or [])
-  return suite.run(params, arguments, FLAGS.rounds, FLAGS.seconds)
+  experiment = _parse(FLAGS.gin_file or [])
+  return suite.run(
+    experiment, cli.experiment_arguments(), FLAGS.rounds, FLAGS.seconds, rivals
+  )
 
 
 def _compare(changes: Sequence[str]) -> Any:
@@ -115,6 +103,7 @@ def _compare(changes: Sequence[str]) -> Any:
 
 def _parse(gin_files: Sequence[str], bindings: Sequence[str] = ()) -> Any:
   """Returns the config of gin files and bindings, whose data is here."""
+  from official_ext import registry_imports  # noqa: F401
   from official_ext.benchmarks import local_data
   from official_ext.configuration import experiment, gin_config
 
@@ -123,16 +112,60 @@ def _parse(gin_files: Sequence[str], bindings: Sequence[str] = ()) -> Any:
   return experiment.parse(FLAGS)
 
 
-def _serialize(name: str) -> list[str]:
-  """Returns a flag as a command line has it, once for each of its values."""
-  value = FLAGS[name].value
-  values = value if isinstance(value, list) else [value]
-  return [f'--{name}={item}' for item in values]
-
-
 def _stop(signum: int, _: Any) -> None:
   """Ends the command by an exception, so that what it started goes."""
   sys.exit(128 + signum)  # As the shell has it.
+
+
+def command(module: str, arguments: Sequence[str]) -> str:
+  """Returns a command line for a record, without where that was written.
+
+  Args:
+    module: What was run.
+    arguments: Its arguments.
+  """
+  kept, skip = [], False
+  for argument in arguments:
+    flag, equals, _ = argument.partition('=')
+    if not skip and flag not in ('--json', '-json'):
+      kept.append(argument)
+    skip = not skip and flag in ('--json', '-json') and not equals
+  return f'python -m {module} {shlex.join(kept)}'
+
+
+def write(path: str, figures: Mapping[str, Any]) -> None:
+  """Writes figures as JSON to a file that does not exist yet.
+
+  Raises:
+    RunError: If it cannot be written, or exists by now.
+  """
+  try:
+    with open(os.path.expanduser(path), 'x') as file:
+      json.dump(figures, file, indent=2)
+      file.write('\n')
+  except OSError as error:
+    raise RunError(
+      f'--json={path} cannot be written ({error.strerror}); the figures are '
+      'above.'
+    ) from error
+
+
+def check_new(path: str) -> None:
+  """Raises where `write` would, before minutes are spent.
+
+  Raises:
+    UserError: If the file exists or its folder cannot be written to.
+  """
+  file = pathlib.Path(path).expanduser()
+  if file.exists():
+    raise UserError(
+      f'--json={path} exists and is not overwritten; name another file.'
+    )
+  if not os.access(file.parent, os.W_OK | os.X_OK):
+    raise UserError(
+      f'--json={path} cannot be written: {file.parent} is no folder that can '
+      'be written to; name another file.'
+    )
 
 
 if __name__ == '__main__':

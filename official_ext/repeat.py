@@ -6,7 +6,7 @@ Usage::
     --records_dir records/24_epochs
   python -m official_ext.repeat --gin_file gin/resnet9_v100.gin --seeds 0 \
     --records_dir records/mine gin/causes/he_uniform.gin my_change.gin \
-    no_flip:resnet9_cifar10.flip=False
+    no_nesterov:sgd_coupled_decay.nesterov=False
 
 Without changes the recipe itself is trained; with some, each goes on top of it
 by itself. A change is a gin file, after which it is named, or a name with one
@@ -58,9 +58,9 @@ def main(changes: list[str]) -> None:
   if not FLAGS.gin_file or not FLAGS.seeds or not FLAGS.records_dir:
     raise UserError('give --gin_file, --seeds and --records_dir; see --help.')
   # TensorFlow is imported here, so that --help and a wrong flag answer at once.
+  from official_ext import registry_imports  # noqa: F401
   from official_ext.command_line import streams
-  from official_ext.repeats import records, runs
-  from official_ext.studies import run_tables
+  from official_ext.repeats import records, runs, summary
 
   streams.outlive_readers()
   study = runs.Study(
@@ -73,7 +73,7 @@ def main(changes: list[str]) -> None:
   planned = runs.plan(study, changes, FLAGS.seeds)
   runs.check(study, planned)
   failed = runs.train_all(study, planned)
-  print(run_tables.summary(records.read_all(FLAGS.records_dir)))
+  print(summary.table(records.read_all(FLAGS.records_dir)))
   if failed:
     raise RunError(
       f'{", ".join(failed)} failed, as it says above; the same command tries '

@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import pathlib
 import types
 
 import numpy as np
@@ -13,10 +12,10 @@ from helpers import commands, tiny
 from helpers.flags import Flags
 from official.core import task_factory, train_utils
 
+from official_ext import benchmark
 from official_ext.benchmarks import (
   input_pipelines,
   local_data,
-  pytorch_step,
   report,
   step_times,
   suite,
@@ -26,17 +25,16 @@ from official_ext.benchmarks import (
 from official_ext.configuration import gin_config
 from official_ext.errors import RunError, UserError
 from official_ext.profiling import model_work, step_profile
-
-_ROOT = pathlib.Path(__file__).resolve().parents[1]
+from studies.pytorch import step as pytorch_step
 
 
 def _model(params):
   return task_factory.get_task(params.task).build_model()
 
 
-def _benchmark(cwd, *arguments):
+def _benchmark(cwd, *arguments, module='benchmark'):
   environment = {'TMPDIR': str(cwd / 'tmp')}
-  return commands.run('benchmark', *arguments, cwd=cwd, environment=environment)
+  return commands.run(module, *arguments, cwd=cwd, environment=environment)
 
 
 def test_resnet9_takes_379_million_multiply_adds(shapes_dir):
@@ -180,21 +178,21 @@ def test_a_file_is_never_overwritten(tmp_path):
   file = tmp_path / 'mine.json'
   file.write_text('mine')
   with pytest.raises(UserError, match=r'mine\.json exists'):
-    report.check_new(str(file))
+    benchmark.check_new(str(file))
   with pytest.raises(RunError, match='File exists'):
-    report.write(str(file), {})
+    benchmark.write(str(file), {})
   assert file.read_text() == 'mine'
   with pytest.raises(UserError, match='no folder that can be written to'):
-    report.check_new(str(tmp_path / 'none' / 'a.json'))
-  report.check_new(str(tmp_path / 'new.json'))
+    benchmark.check_new(str(tmp_path / 'none' / 'a.json'))
+  benchmark.check_new(str(tmp_path / 'new.json'))
 
 
 @pytest.mark.parametrize(
   'place', [['--json', '/home/me/a.json'], ['--json=/home/me/a.json']]
 )
 def test_a_record_does_not_say_where_it_was_written(place):
-  command = report.command(['--rounds', '2', *place, 'gin/x.gin'])
-  assert command == 'python -m official_ext.benchmark --rounds 2 gin/x.gin'
+  command = benchmark.command('a.b', ['--rounds', '2', *place, 'gin/x.gin'])
+  assert command == 'python -m a.b --rounds 2 gin/x.gin'
 
 
 def test_a_download_is_refused(tmp_path):
@@ -225,6 +223,7 @@ def measured(shapes_dir, tmp_path_factory):
     folder,
     *(f'--gin_params={line}' for line in bindings),
     *('--rounds', '1', '--seconds', '0.05', '--json', 'figures.json'),
+    module='studies.benchmark',
   )
   assert result.returncode == 0, result.stderr
   return folder, result
@@ -242,10 +241,13 @@ def test_every_figure_is_there(measured):
   folder, result = measured
   figures = json.loads((folder / 'figures.json').read_text())
   left_out, spread = figures['left_out'], figures['spread']
-  for key, (title, _, _) in report.ROWS.items():
+  rows = report.Results({'pytorch': pytorch_step.RIVAL}).rows()
+  assert 'step_over_pytorch' in rows
+  for key, (title, _, _) in rows.items():
     assert title in result.stdout
     if key in left_out:
       assert 'pytorch' in key
+      assert not importlib.util.find_spec('torch')
       assert figures[key] is None
     else:
       assert 0 < spread[key]['min'] <= figures[key] <= spread[key]['max']
@@ -258,6 +260,8 @@ def test_every_figure_is_there(measured):
   assert (setup['batch_size'], setup['precision']) == (30, 'float32')
   assert setup['versions']['tensorflow'] == tf.__version__
   assert setup['cores'] >= 1
+  assert setup['command'].startswith('python -m studies.benchmark ')
+  assert 'torch' in setup['versions']
 
 
 def test_steps_are_compared_round_by_round():
@@ -382,8 +386,9 @@ def test_ratios_are_taken_within_a_round():
     for key in over_and_under
   }
   figures['loop_images_per_second'] = [4.0, 2.0, 2.0]
-  del figures['pytorch_images_per_second']
-  results = report.Results(figures, {'pytorch_images_per_second': 'no'})
+  rivals = {'pytorch': pytorch_step.RIVAL}
+  left_out = {'pytorch_images_per_second': 'no'}
+  results = report.Results(rivals, figures, left_out)
   results.add_ratios()
   written = results.as_dict()
   assert written['evaluation_over_training'] == 2
@@ -395,6 +400,9 @@ def test_ratios_are_taken_within_a_round():
   assert written['loop_over_step'] == 0.5
   assert written['step_over_pytorch'] is None
   assert written['left_out']['step_over_pytorch'] == 'no'
+  alone = report.Results({}, figures)
+  alone.add_ratios()
+  assert {key for key in alone.as_dict() if 'pytorch' in key} == set()
 
 
 def test_a_failing_process_is_told_in_one_line():
@@ -440,7 +448,7 @@ def _pytorch_order(weight):
 
 def test_pytorch_trains_the_same_network_the_same_way(shapes_dir):
   torch = pytest.importorskip('torch')
-  from official_ext.benchmarks import pytorch_resnet9
+  from studies.pytorch import resnet9
 
   params = tiny.config(shapes_dir)
   assert pytorch_step.why_not(params) is None
@@ -460,7 +468,7 @@ def test_pytorch_trains_the_same_network_the_same_way(shapes_dir):
 
   optimizer = train_utils.create_optimizer(task, params)
   optimizer.learning_rate = 0.1
-  step = pytorch_resnet9.build_step(
+  step = resnet9.build_step(
     network,
     theirs,
     torch.tensor(labels.numpy().astype('int64')),

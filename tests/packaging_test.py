@@ -86,7 +86,7 @@ def wheel(
 ) -> Iterator[zipfile.ZipFile]:
   """A wheel built, without the network, from a copy of the sources."""
   source = tmp_path_factory.mktemp('source')
-  for name in ('official_ext', 'gin'):
+  for name in ('official_ext', 'studies', 'gin'):
     shutil.copytree(_ROOT / name, source / name)
   for name in ('setup.cfg', 'pyproject.toml', 'README.md', 'LICENSE'):
     shutil.copy(_ROOT / name, source)
@@ -147,7 +147,7 @@ def test_everything_imported_is_declared() -> None:
   needed = {
     canonicalize_name(_DISTRIBUTIONS.get(name, name)) for name in third_party
   }
-  assert needed <= {canonicalize_name(r.name) for r in _declared('benchmark')}
+  assert needed <= {canonicalize_name(r.name) for r in _declared()}
 
 
 @pytest.mark.parametrize('python', ['3.10', '3.11', '3.12'])

@@ -25,11 +25,15 @@ BLOCKS = [
   )
 ]
 LINES = [line for block in BLOCKS for line in block.splitlines()]
-TABLES = 'python -m official_ext.tables'
+TABLES = 'python -m studies.tables'
 
 
 def lines_of(module):
-  return [line for line in LINES if f' -m official_ext.{module} ' in line]
+  return [
+    line
+    for line in LINES
+    if re.match(rf'python -m (official_ext|studies)\.{module} ', line)
+  ]
 
 
 @pytest.fixture
@@ -40,8 +44,7 @@ def run(tmp_path, monkeypatch):
 
   def run(line, *more):
     words = [os.path.expanduser(word) for word in shlex.split(line)]
-    module = words[2].removeprefix('official_ext.')
-    return commands.run(module, *words[3:], *more, cwd=tmp_path)
+    return commands.run(*words[2:], *more, cwd=tmp_path)
 
   return run
 
@@ -82,7 +85,7 @@ def sections(page):
 
 
 def test_every_command_of_the_package_is_tried():
-  tried = {line for line in LINES if line.startswith('python -m official_ext.')}
+  tried = {line for line in LINES if line.startswith('python -m ')}
   modules = 'train', 'prepare_data', 'repeat', 'benchmark'
   modules += 'predict', 'report', 'export'
   known = {line for module in modules for line in lines_of(module)}

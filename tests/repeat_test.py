@@ -20,6 +20,7 @@ from official_ext.errors import RunError, Stopped, UserError
 from official_ext.machine import devices, stopping
 from official_ext.repeats import records, runs, settings
 from official_ext.runs import run_dir
+from studies import brought
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -78,11 +79,13 @@ def test_a_record_says_what_was_trained_and_no_place(study):
   text = (folder / 'records/tiny/recipe-seed3.json').read_text()
   record = json.loads(text)
   assert (record['variant'], record['seed']) == ('recipe', 3)
-  assert 'run.seed = 3' in record['gin']
+  assert record['config']['runtime']['seed'] == 3
+  assert record['config']['task']['model']['pooling'] == 'max'
   assert record['runtime']['mixed_precision_dtype'] == 'float32'
   assert record['test_accuracy'] == record['epochs'][-1]['test_accuracy']
   assert record['versions']['tensorflow'].startswith('2.20')
-  assert '/' not in re.sub(r'[a-z]*://\S*', '', text)
+  assert '"/' not in text
+  assert str(folder) not in text
 
 
 def test_finished_runs_are_kept_and_a_change_is_one_more(study):
@@ -97,7 +100,8 @@ def test_finished_runs_are_kept_and_a_change_is_one_more(study):
   assert changed.returncode == 0, changed.stderr
   recipe = json.loads(before)
   record = json.loads((records_dir / 'no_flip-seed3.json').read_text())
-  assert settings.brought(record['gin'], recipe['gin']) == ['flip = False']
+  sets = brought.by_change(record['config'], recipe['config'])
+  assert sets == ['train_data.aug_rand_hflip = False']
   assert record['recipe'] == 'recipe'
   lines = changed.stdout.splitlines()[-3:]
   assert lines[0].split()[:3] == ['recipe', 'runs', 'mean,']
@@ -222,6 +226,24 @@ def test_an_override_does_not_set_the_seed(tmp_path, monkeypatch):
     UserError, match=r'gin sets task\.train_data\.seed=7 inst'
   ):
     runs.check(study, runs.plan(study, [], ['0']))
+
+
+def test_a_change_may_repeat_what_all_runs_have_otherwise(
+  tmp_path, monkeypatch
+):
+  """As one that includes its recipe."""
+  monkeypatch.chdir(tmp_path)
+  pathlib.Path('recipe.gin').write_text('run.epochs = 30\nrun.seed = 0\n')
+  pathlib.Path('change.gin').write_text(
+    "include 'recipe.gin'\ntriangular.peak_epoch = 2\n"
+  )
+  bindings = ['run.epochs = 10']
+  study = runs.Study(['recipe.gin'], bindings, 'records/x', 'runs', 'recipe')
+  runs.check(study, runs.plan(study, ['change.gin'], ['1']))
+  study = dataclasses.replace(study, bindings=['triangular.peak_epoch=3'])
+  message = "change.gin sets 'triangular.peak_epoch = 2', which --gin_par"
+  with pytest.raises(UserError, match=message):
+    runs.check(study, runs.plan(study, ['change.gin'], ['1']))
 
 
 def test_a_folder_in_use_is_told_before_any_run(tmp_path, monkeypatch):
@@ -418,7 +440,9 @@ def test_a_name_stands_for_one_training(tmp_path, monkeypatch, place):
   text = 'run.epochs = 30\nrun.seed = 4'
   if place == 'record':
     run.record.parent.mkdir(parents=True)
-    example_records.write(run.record.parent, 'recipe', 4, 0.5, text)
+    example_records.write(
+      run.record.parent, 'recipe', 4, 0.5, 'run.epochs = 30'
+    )
   else:
     run.model_dir.mkdir(parents=True)
     comment = '# Parameters for resnet9_cifar10:\n'
@@ -427,11 +451,12 @@ def test_a_name_stands_for_one_training(tmp_path, monkeypatch, place):
   gin_file.write_text('# As before.\nrun.epochs = 30\n')
   runs.check(study, [run])
   gin_file.write_text('run.epochs = 31\n')
-  message = 'other settings: without .*epochs = 31.; give it another name'
+  message = 'settings: trainer.epochs=30 instead of 31 and 1 more; give it an'
   with pytest.raises(UserError, match=message):
     runs.check(study, [run])
   gin_file.write_text('')
-  with pytest.raises(UserError, match=r'other settings: with .*epochs = 30.;'):
+  message = 'settings: trainer.epochs=30 instead of 24 and 1 more; give it an'
+  with pytest.raises(UserError, match=message):
     runs.check(study, [run])
 
 
@@ -444,54 +469,97 @@ def test_a_variant_has_the_same_settings_with_every_seed(
   pathlib.Path('recipe.gin').write_text('run.epochs = 30\n')
   pathlib.Path('change.gin').write_text('resnet9_cifar10.flip = False\n')
   study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
-  text = 'run.epochs = 30\nrun.seed = '
-  changed = 'run.epochs = 30\nresnet9_cifar10.flip = False\n'
+  text = 'run.epochs = 30\n'
   (run,) = runs.plan(study, [], ['4'])
   (change,) = runs.plan(study, ['change.gin'], ['4'])
   folder = run.record.parent
   folder.mkdir(parents=True)
-  changed += 'run.seed = 0'
-  example_records.write(folder, 'recipe', 0, 0.5, f'{text}0')
+  changed = f'{text}resnet9_cifar10.flip = False'
+  example_records.write(folder, 'recipe', 0, 0.5, text)
   example_records.write(folder, 'change', 0, 0.5, changed)
   runs.check(study, [run, change])
   pathlib.Path('change.gin').write_text('sgd_coupled_decay.momentum = 0.8\n')
-  message = r'change with seed 0 in .*: without .*momentum = 0\.8. and 1 more; '
+  message = r'change with seed 0 in .*: .*hflip=False instead of True and 1 mor'
   with pytest.raises(UserError, match=message):
     runs.check(study, [change])
   pathlib.Path('recipe.gin').write_text('run.epochs = 31\n')
-  message = r'recipe with seed 0 in .* is of .*without .*epochs = 31.; give'
+  message = r'recipe with seed 0 in .* is of .*trainer\.epochs=30 instead of 31'
   pathlib.Path('another.gin').write_text('')
   for asked in (run, *runs.plan(study, ['another.gin'], ['4'])):
     with pytest.raises(UserError, match=message):
       runs.check(study, [asked])
-  example_records.write(folder, 'change', 1, 0.5, 'run.epochs = 30')
-  message = r'change-seed1\.json is of a training .*without .*flip = False.; mo'
+  example_records.write(folder, 'change', 1, 0.5, text)
+  message = (
+    r'change-seed1\.json is of a training .*hflip=True instead of False;'
+  )
   with pytest.raises(UserError, match=message):
     records.read_all(str(folder))
 
 
-def test_what_a_change_sets_is_read_from_its_settings():
-  groups = "lr_groups = \\\n    [{'pattern': 'a',\n      'lr_multiplier': 2.0}]"
-  base = 'run.epochs = 6\nrun.seed = 0'
-  text = f'a.b = 1\nrun.epochs = 6\nresnet9_cifar10.{groups}\n'
-  text += 'run.seed = 1\nsgd_coupled_decay.weight_decay = 5e-05'
-  assert settings.brought(text, base) == [
-    'a.b = 1',
-    "lr_groups = [{'pattern': 'a', 'lr_multiplier': 2.0}]",
+def test_what_a_change_sets_is_named_as_short_as_is_unambiguous():
+  base = example_records.settings_of('run.epochs = 6')
+  changed = example_records.settings_of(
+    'run.epochs = 7\n'
+    "resnet9.kernel_initializer = 'he_uniform'\n"
+    "sgd_coupled_decay.lr_groups = [{'pattern': 'a', 'lr_multiplier': 2.0}]\n"
+    'run.seed = 1\n'
+    'moving_average.average_decay = 0.9\n'
+    'sgd_coupled_decay.weight_decay = 5e-05'
+  )
+  assert brought.by_change(changed, base) == [
+    "resnet9.kernel_initializer = 'he_uniform'",
+    "model.kernel_initializer = 'he_uniform'",
     'weight_decay = 5e-05',
+    "lr_groups = [{'pattern': 'a', 'lr_multiplier': 2.0, "
+    "'weight_decay_multiplier': 1.0}]",
+    'average_decay = 0.9',
+    'piecewise_linear.epochs = [0, 5, 7]',
+    'trainer.epochs = 7',
   ]
-  assert settings.brought(base, text) == []
-  assert settings.lacked(base, text)[0] == 'a.b = 1'
-  assert settings.lacked(text, base.replace('6', '7')) == []
+  assert brought.by_change(base, base) == []
+  # What the base has and its change has not.
+  assert 'ema = None' in brought.by_change(base, changed)
+
+
+def test_a_value_inside_of_a_list_is_what_a_change_sets():
+  def of(multiplier, pattern='b'):
+    groups = [{'pattern': 'a'}, {'pattern': pattern}]
+    groups[1]['lr_multiplier'] = multiplier
+    return example_records.settings_of(
+      f'sgd_coupled_decay.lr_groups = {groups}'
+    )
+
+  sets = brought.by_change(of(3.0), of(2.0))
+  assert sets == ['lr_groups[1].lr_multiplier = 3.0']
+  assert brought.by_change(of(2.0, 'c'), of(2.0)) == [
+    "lr_groups[1].pattern = 'c'"
+  ]
 
 
 def test_groups_in_another_order_are_other_settings(tmp_path):
   """The first that finds a variable counts."""
-  groups = ["    {'pattern': 'a'},", "    {'pattern': 'b'},"]
-  with pytest.raises(UserError, match='the same lines in another order; give'):
-    settings.check_same(
-      '\n'.join(groups), '\n'.join(reversed(groups)), tmp_path, 'give up'
+  there, asked = (
+    example_records.settings_of(
+      f'sgd_coupled_decay.lr_groups = [{{"pattern": "{one}"}}, '
+      f'{{"pattern": "{other}"}}]'
     )
+    for one, other in ('ab', 'ba')
+  )
+  message = r"lr_groups=.*'a'.*'b'.* instead of .*'b'.*'a'"
+  with pytest.raises(UserError, match=message):
+    settings.check_same(asked, there, tmp_path, 'give up')
+
+
+def test_counts_that_follow_from_the_epochs_are_no_settings():
+  """Else a batch size would be told six times."""
+  base = example_records.settings_of()
+  changed = example_records.settings_of('data.batch_size = 256')
+  sets = ['train_data.global_batch_size = 256']
+  assert brought.by_change(changed, base) == sets
+  override = "any_experiment.overrides = {'trainer.train_steps': 9}"
+  assert brought.by_change(example_records.settings_of(override), base) == [
+    'train_steps = 9'
+  ]
 
 
 @pytest.fixture
@@ -520,8 +588,9 @@ def test_records_of_one_precision_are_compared(tmp_path, monkeypatch, cpu):
   runs.check(study, [changed])
   other = example_records.record_of('recipe', 1, 0.5)
   other['runtime'] = {'mixed_precision_dtype': 'bfloat16'}
-  asked = other | {'gin': "run.precision = 'bfloat16'"}
-  asked['variant'] = 'in_bfloat16'
+  bound = "run.precision = 'bfloat16'"
+  asked = example_records.record_of('in_bfloat16', 1, 0.5, bound)
+  asked['runtime'] = other['runtime']
   place = run.record.with_name('recipe-seed1.json')
   records.write(place, asked)
   assert set(records.read_all('records/tiny')) == {'recipe', 'in_bfloat16'}
@@ -603,26 +672,68 @@ def test_a_record_names_all_that_has_trained_it(tmp_path):
 
 
 def test_a_checkpoint_to_begin_with_is_in_a_record_without_its_place():
-  """Yet it is told from another."""
+  """Yet it is told from another, and where the data are is not."""
 
-  def of(place):
-    return settings.of(
-      "data.data_dir = '/home/me'\n"
-      f'small_images.init_checkpoint = {place}\n'
-      'run.seed = 1\n'
+  def of(place, data_dir='/home/me'):
+    return example_records.settings_of(
+      f"data.data_dir = '{data_dir}'\nsmall_images.init_checkpoint = '{place}'"
     )
 
-  text = of("\\\n    '/home/me/runs/a'")
-  assert text == (
-    "small_images.init_checkpoint = '8d438aa149a27172'\nrun.seed = 1"
+  found = of('/home/me/runs/a')
+  assert found['task']['init_checkpoint'] == '8d438aa149a27172'
+  assert '/home' not in json.dumps(found)
+  assert found == of('/home/me/runs/a', '/elsewhere')
+  assert settings.differences(found, of('/home/me/runs/b'))
+
+
+@pytest.mark.parametrize(
+  'lines',
+  [
+    "run.precision = %bits\nbits = 'float32'\n",
+    "any_experiment.overrides = {'runtime.mixed_precision_dtype': 'float32'}\n",
+  ],
+)
+def test_a_precision_is_bound_however_gin_says_it(
+  tmp_path, monkeypatch, cpu, lines
+):
+  """It is not 'auto', which was another one in the folder's other records."""
+  cpu('flags: amx_bf16')
+  monkeypatch.chdir(tmp_path)
+  pathlib.Path('recipe.gin').write_text('')
+  pathlib.Path('bound.gin').write_text(lines)
+  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
+  (run,) = runs.plan(study, ['bound.gin'], ['0'])
+  run.record.parent.mkdir(parents=True)
+  auto = example_records.record_of('recipe', 0, 0.5)
+  auto['runtime'] = {'mixed_precision_dtype': 'bfloat16'}
+  records.write(run.record.with_name('recipe-seed0.json'), auto)
+  runs.check(study, [run])
+  bound = example_records.record_of('bound', 0, 0.5, lines)
+  assert settings.asked_precision(bound['config']) == 'float32'
+  records.write(run.record, bound)
+  runs.check(study, [run])
+  sets = brought.by_change(bound['config'], auto['config'])
+  assert sets == ["mixed_precision_dtype = 'float32'"]
+
+
+def test_a_checkpoint_may_be_a_macro(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  for name in 'ab':
+    pathlib.Path(f'{name}.index').touch()
+  pathlib.Path('recipe.gin').write_text(
+    "small_images.init_checkpoint = %start\nstart = 'a'\n"
   )
-  assert of("'/home/me/runs/a'") == text != of("'/home/me/runs/b'")
-  # As gin breaks what is long and has blanks.
-  split = "(\\\n    '/home/me/a very '\n    'long name/{}')"
-  assert of(split.format('a')).startswith(text[:35])
-  assert of(split.format('a')) != of(split.format('b'))
-  broken = "data.data_dir = \\\n    ('/home/me/a '\n     'b')\nx.y = 1"
-  assert settings.of(broken) == 'x.y = 1'
+  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
+  (run,) = runs.plan(study, [], ['0'])
+  runs.check(study, [run])
+  run.model_dir.mkdir(parents=True)
+  (run.model_dir / 'requested.gin').write_text(gin.config_str())
+  runs.check(study, [run])
+  (other,) = runs.plan(study, ["x:start/macro.value='b'"], ['0'])
+  runs.check(study, [other])
+  (same,) = runs.plan(study, ["x:start/macro.value='a'"], ['0'])
+  with pytest.raises(UserError, match='x changes nothing of recipe; leave it'):
+    runs.check(study, [same])
 
 
 def test_runs_go_seed_by_seed(tmp_path):

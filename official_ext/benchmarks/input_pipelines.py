@@ -7,29 +7,27 @@ import orbit
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from official.core import config_definitions as cfg
-from official.core import task_factory
 from official.vision.configs import image_classification as garden_cfg
 from official.vision.dataloaders import tfds_classification_decoders
 from official.vision.tasks import image_classification as garden
 
-from official_ext.dataloaders import image_source
+from official_ext.configuration.experiment import Experiment
 
 _Pull = Callable[[], Any]
 
 
-def ours(
-  params: cfg.ExperimentConfig, strategy: tf.distribute.Strategy
-) -> _Pull:
+def ours(experiment: Experiment, strategy: tf.distribute.Strategy) -> _Pull:
   """Returns a function that takes a batch as the trainer does."""
-  task = task_factory.get_task(params.task)
-  return _pull(strategy, task.build_inputs, params.task.train_data)
+  build_inputs = experiment.build_task().build_inputs
+  return _pull(strategy, build_inputs, experiment.params.task.train_data)
 
 
-def why_not_stock(params: cfg.ExperimentConfig) -> str | None:
+def why_not_stock(experiment: Experiment) -> str | None:
   """Returns why Garden's pipeline cannot read the data; None if it can."""
-  if params.task.train_data.preprocess_on_device:
+  if experiment.params.task.train_data.preprocess_on_device:
     return "Garden's pipeline makes images ready, the step here"
-  source = image_source.open_source(params.task.train_data)
+  assert experiment.data  # `local_data` lets no other task through.
+  source = experiment.data.train
   if (source.image_key, source.label_key) != ('image', 'label'):
     return "Garden's decoder reads the features 'image' and 'label' only"
   if source.info.image_shape[2] != 3:

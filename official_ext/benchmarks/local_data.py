@@ -27,7 +27,7 @@ def check(flags_obj: Any) -> None:
   if not isinstance(task, image_classification.ImageClassificationTask):
     raise UserError(
       f"--experiment='{flags_obj.experiment}' cannot be measured; use one of "
-      "this package's, such as 'resnet9_cifar10'."
+      "this package's, such as 'small_images'."
     )
   for data in (task.train_data, task.validation_data):
     if _needs_download(data.tfds_name, data.tfds_data_dir):
@@ -35,7 +35,7 @@ def check(flags_obj: Any) -> None:
         f'{data.tfds_name} is not in {_folder(data.tfds_data_dir)}, and a '
         'benchmark downloads nothing; prepare it (python -m '
         'official_ext.prepare_data) or measure on pictures that are drawn: '
-        '--gin_params "resnet9_cifar10.dataset=\'procedural_shapes\'"'
+        '--gin_params "data.dataset=\'procedural_shapes\'"'
       )
 
 

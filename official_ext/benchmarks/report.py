@@ -1,15 +1,13 @@
-"""Figures, as a table to read and as JSON."""
+"""Figures, as a table to read and as a dict to keep."""
 
 import dataclasses
-import json
-import os
-import pathlib
-import shlex
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from official_ext.errors import RunError, UserError
+from official.core import config_definitions as cfg
+
+from official_ext.machine import description as machine
 
 # Title, units of one unit of the table, and decimals of each figure.
 ROWS = {
@@ -25,8 +23,6 @@ ROWS = {
   'convolution_share': ('share of convolutions in the step', 1, 3),
   'convolution_flops_per_second': ('convolutions alone, TFLOP/s', 1e12, 3),
   'convolutions_over_matmul_peak': ('convolutions / best product', 1, 3),
-  'pytorch_images_per_second': ("PyTorch's step, images/s", 1, 0),
-  'step_over_pytorch': ("step / PyTorch's", 1, 3),
   'loop_images_per_second': ('training loop, images/s', 1, 0),
   'loop_over_step': ('loop / step', 1, 3),
   'evaluation_images_per_second': ('evaluation, images/s', 1, 0),
@@ -44,7 +40,6 @@ RATIOS = {
     'convolution_flops_per_second',
     'matmul_peak_flops_per_second',
   ),
-  'step_over_pytorch': ('step_images_per_second', 'pytorch_images_per_second'),
   'loop_over_step': ('loop_images_per_second', 'step_images_per_second'),
   'evaluation_over_training': (
     'evaluation_images_per_second',
@@ -54,22 +49,55 @@ RATIOS = {
 
 
 @dataclasses.dataclass(frozen=True)
+class Rival:
+  """The same training step, written in something else.
+
+  Attributes:
+    title: What to call it.
+    package: What is installed of it, whose version is told.
+    why_not: Returns why it cannot make an experiment's step; None if it can.
+    build: Returns a function that trains once, for an experiment and a number
+      of threads.
+  """
+
+  title: str
+  package: str
+  why_not: Callable[[cfg.ExperimentConfig], str | None]
+  build: Callable[[cfg.ExperimentConfig, int], Callable[[], Any]]
+
+
+@dataclasses.dataclass(frozen=True)
 class Results:
   """What was measured.
 
   Attributes:
+    rivals: What the step was compared with, by the name that keys have of it.
     figures: One value a round, by key.
     left_out: Why a figure was not measured, by key.
     setup: What was measured, and on what.
   """
 
+  rivals: Mapping[str, Rival] = dataclasses.field(default_factory=dict)
   figures: dict[str, list[float]] = dataclasses.field(default_factory=dict)
   left_out: dict[str, str] = dataclasses.field(default_factory=dict)
   setup: dict[str, Any] = dataclasses.field(default_factory=dict)
 
+  def rows(self) -> dict[str, tuple[str, float, int]]:
+    """Returns title, unit and decimals of each figure, by key."""
+    rows: dict[str, tuple[str, float, int]] = dict(ROWS)
+    for name, rival in self.rivals.items():
+      title = f"{rival.title}'s"
+      rows[f'{name}_images_per_second'] = (f'{title} step, images/s', 1, 0)
+      rows[f'step_over_{name}'] = (f'step / {title}', 1, 3)
+    return rows
+
   def add_ratios(self) -> None:
     """Divides round by round; leaves out what lacks a figure."""
-    for key, (over, under) in RATIOS.items():
+    ratios = dict(RATIOS)
+    for name in self.rivals:
+      over_and_under = 'step_images_per_second', f'{name}_images_per_second'
+      ratios[f'step_over_{name}'] = over_and_under
+    for key, (over, under) in ratios.items():
       reason = self.left_out.get(over) or self.left_out.get(under)
       if reason:
         self.left_out[key] = reason
@@ -85,12 +113,10 @@ class Results:
     lines = [
       f'{setup["model"]} on {setup["data"]}: batch {setup["batch_size"]}, '
       f'{setup["precision"]}{work}',
-      f'{setup["cpu"]}, {setup["cores"]} cores, TensorFlow '
-      f'{setup["versions"]["tensorflow"]}, PyTorch '
-      f'{setup["versions"]["torch"]}; {setup["rounds"]} rounds',
+      machine_line(setup, self.rivals.values()),
       f'{"":34} {"median":>10} {"min":>10} {"max":>10}',
     ]
-    for key, (title, unit, decimals) in ROWS.items():
+    for key, (title, unit, decimals) in self.rows().items():
       if key in self.left_out:
         lines.append(f'{title:34} left out: {self.left_out[key]}')
       else:
@@ -111,7 +137,7 @@ class Results:
     """Returns medians by key (None if left out), spreads, reasons and setup."""
     medians = {
       key: _summary(self.figures[key])[0] if key in self.figures else None
-      for key in ROWS
+      for key in self.rows()
     }
     spreads = {
       key: dict(zip(('min', 'max'), _summary(values)[1:], strict=True))
@@ -125,54 +151,30 @@ class Results:
     }
 
 
-def command(arguments: Sequence[str]) -> str:
-  """Returns a command line for a record, without where that was written.
-
-  Args:
-    arguments: Those of this command.
-  """
-  kept, skip = [], False
-  for argument in arguments:
-    flag, equals, _ = argument.partition('=')
-    if not skip and flag not in ('--json', '-json'):
-      kept.append(argument)
-    skip = not skip and flag in ('--json', '-json') and not equals
-  return f'python -m official_ext.benchmark {shlex.join(kept)}'
+def machine_setup(
+  rounds: int, seconds: float, rivals: Iterable[Rival] = ()
+) -> dict[str, Any]:
+  """Returns how long was measured, on what, and with which versions."""
+  return {
+    'rounds': rounds,
+    'seconds': seconds,
+    'cpu': machine.cpu_name(),
+    'cores': machine.cores(),
+    'versions': machine.versions(*(rival.package for rival in rivals)),
+  }
 
 
-def write(path: str, figures: Mapping[str, Any]) -> None:
-  """Writes figures as JSON to a file that does not exist yet.
-
-  Raises:
-    RunError: If it cannot be written, or exists by now.
-  """
-  try:
-    with open(os.path.expanduser(path), 'x') as file:
-      json.dump(figures, file, indent=2)
-      file.write('\n')
-  except OSError as error:
-    raise RunError(
-      f'--json={path} cannot be written ({error.strerror}); the figures are '
-      'above.'
-    ) from error
-
-
-def check_new(path: str) -> None:
-  """Raises where `write` would, before minutes are spent.
-
-  Raises:
-    UserError: If the file exists or its folder cannot be written to.
-  """
-  file = pathlib.Path(path).expanduser()
-  if file.exists():
-    raise UserError(
-      f'--json={path} exists and is not overwritten; name another file.'
-    )
-  if not os.access(file.parent, os.W_OK | os.X_OK):
-    raise UserError(
-      f'--json={path} cannot be written: {file.parent} is no folder that can '
-      'be written to; name another file.'
-    )
+def machine_line(setup: Mapping[str, Any], rivals: Iterable[Rival] = ()) -> str:
+  """Returns the same as a line to read."""
+  versions = setup['versions']
+  used = [
+    f'TensorFlow {versions["tensorflow"]}',
+    *(f'{rival.title} {versions[rival.package]}' for rival in rivals),
+  ]
+  return (
+    f'{setup["cpu"]}, {setup["cores"]} cores, {", ".join(used)}; '
+    f'{setup["rounds"]} rounds'
+  )
 
 
 def _summary(values: list[float]) -> tuple[float, float, float]:

@@ -2,16 +2,16 @@
 
 import dataclasses
 import statistics
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from official.core import config_definitions as cfg
 
-from official_ext.benchmarks import bare_step, report, timing
+from official_ext.benchmarks import report, timing
+from official_ext.configuration.experiment import Experiment
 from official_ext.errors import UserError
-from official_ext.machine import description as machine
 from official_ext.machine import devices
+from official_ext.profiling import bare_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,7 @@ class StepTimes:
 
   images_per_second: Mapping[str, list[float]]
   train_images: Mapping[str, int]
-  setup: Mapping[str, Any]
+  setup: dict[str, Any]
 
   def step_ratios(self, variant: str) -> list[float]:
     """Returns the time of a step over the recipe's, round by round."""
@@ -54,13 +54,12 @@ class StepTimes:
         'training_time_over_recipe': ratio * images / recipe_images,
         'rounds': speeds,
       }
-    return {'variants': variants, 'setup': dict(self.setup)}
+    return {'variants': variants, 'setup': self.setup}
 
   def table(self) -> str:
     """Returns the medians, a line for each variant."""
     lines = [
-      f'{self.setup["cpu"]}, {self.setup["cores"]} cores, TensorFlow '
-      f'{self.setup["versions"]["tensorflow"]}; {self.setup["rounds"]} rounds',
+      report.machine_line(self.setup),
       f'{"":24} {"images/s":>9} {"step / first":>13} {"training, s":>12} '
       f'{"training / first":>17}',
     ]
@@ -75,14 +74,14 @@ class StepTimes:
 
 
 def measure(
-  variants: Mapping[str, cfg.ExperimentConfig],
+  variants: Mapping[str, Experiment],
   rounds: int,
   seconds: float,
 ) -> StepTimes:
   """Measures the bare step of each variant, once a round.
 
   Args:
-    variants: Configs that `experiment.parse` returned, by name; the recipe
+    variants: What `experiment.parse` returned, by name; the recipe
       that the others are compared with comes first.
     rounds: How often each step is measured.
     seconds: About how long each time.
@@ -91,8 +90,8 @@ def measure(
     UserError: If devices can be set up but once in a process.
   """
   parts, precisions = {}, {}
-  for name, params in variants.items():
-    runtime = params.runtime
+  for name, experiment in variants.items():
+    params, runtime = experiment.params, experiment.params.runtime
     if devices.has_to_set_up_first(runtime):
       raise UserError(
         'steps are compared on one machine and its own devices; leave out '
@@ -101,23 +100,15 @@ def measure(
       )
     print(f'Building {name}', flush=True)
     strategy = devices.set_up(runtime)
-    step = bare_step.build(params, strategy.num_replicas_in_sync)
+    step = bare_step.build(experiment, strategy.num_replicas_in_sync)
     batch_size = params.task.train_data.global_batch_size
     parts[name] = timing.repeated(step.run, batch_size, seconds)
     precisions[name] = runtime.mixed_precision_dtype
   print('Measuring them in turns', flush=True)
   return StepTimes(
     timing.interleave(parts, rounds),
-    {name: _train_images(params) for name, params in variants.items()},
-    {
-      'command': report.command(sys.argv[1:]),
-      'precision': precisions,
-      'rounds': rounds,
-      'seconds': seconds,
-      'cpu': machine.cpu_name(),
-      'cores': machine.cores(),
-      'versions': machine.versions('torch'),
-    },
+    {name: _train_images(each.params) for name, each in variants.items()},
+    {'precision': precisions, **report.machine_setup(rounds, seconds)},
   )
 
 

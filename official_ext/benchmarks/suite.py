@@ -6,7 +6,6 @@ the input pipelines take turns, and after them all that computes.
 
 import dataclasses
 import statistics
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 
@@ -15,20 +14,19 @@ import tf_keras
 from official.core import config_definitions as cfg
 
 from official_ext.benchmarks import (
-  bare_step,
   input_pipelines,
-  pytorch_step,
   report,
   timing,
   train_process,
 )
-from official_ext.benchmarks.report import Results
+from official_ext.benchmarks.report import Results, Rival
 from official_ext.benchmarks.trainer_loop import TrainerLoop
-from official_ext.dataloaders import in_memory
+from official_ext.configuration.experiment import Experiment
 from official_ext.errors import UserError
 from official_ext.machine import description as machine
 from official_ext.machine import devices
 from official_ext.profiling import (
+  bare_step,
   matrix_peak,
   model_work,
   profile_process,
@@ -48,10 +46,14 @@ _Parts = dict[str, Callable[[], float]]
 class _Plan:
   """What to measure, where, how often and for how long."""
 
-  params: cfg.ExperimentConfig
+  experiment: Experiment
   strategy: tf.distribute.Strategy
   rounds: int
   seconds: float
+
+  @property
+  def params(self) -> cfg.ExperimentConfig:
+    return self.experiment.params
 
   @property
   def batch_size(self) -> int:
@@ -63,33 +65,36 @@ class _Plan:
 
 
 def run(
-  params: cfg.ExperimentConfig,
+  experiment: Experiment,
   arguments: Sequence[str],
   rounds: int,
   seconds: float,
+  rivals: Mapping[str, Rival] | None = None,
 ) -> Results:
   """Measures everything, saying what it is at.
 
   Args:
-    params: A config that `experiment.parse` returned.
+    experiment: What `experiment.parse` returned.
     arguments: The flags that it was parsed from.
     rounds: How often each speed is measured.
     seconds: About how long each time.
+    rivals: What the step is compared with, by the name that keys have of it.
 
   Raises:
     UserError: If the devices are parts of one CPU.
     RunError: If a training process fails.
   """
-  if params.runtime.num_logical_cpus > 1:
+  runtime = experiment.params.runtime
+  if runtime.num_logical_cpus > 1:
     raise UserError(
-      f'runtime.num_logical_cpus={params.runtime.num_logical_cpus} divides '
+      f'runtime.num_logical_cpus={runtime.num_logical_cpus} divides '
       'the cores among devices, of which one is measured; leave it out.'
     )
-  results = Results()
+  results = Results(rivals or {})
   _measure_process(results, arguments, min(rounds, _MAX_STARTS))
   _say('Profiling the training step in a process of its own')
   profile = profile_process.run(arguments, rounds)
-  plan = _Plan(params, devices.set_up(params.runtime), rounds, seconds)
+  plan = _Plan(experiment, devices.set_up(runtime), rounds, seconds)
   _measure_input(results, plan)
   _measure_compute(results, plan)
   _add_profile(results, profile, plan)
@@ -114,8 +119,8 @@ def _measure_process(
 
 def _measure_input(results: Results, plan: _Plan) -> None:
   _say('Measuring the input pipeline')
-  pulls = {'input': input_pipelines.ours(plan.params, plan.strategy)}
-  reason = input_pipelines.why_not_stock(plan.params)
+  pulls = {'input': input_pipelines.ours(plan.experiment, plan.strategy)}
+  reason = input_pipelines.why_not_stock(plan.experiment)
   if reason:
     results.left_out['stock_images_per_second'] = reason
   else:
@@ -129,7 +134,7 @@ def _measure_input(results: Results, plan: _Plan) -> None:
 
 def _measure_compute(results: Results, plan: _Plan) -> None:
   _say('Measuring the training step, the loop, and what they compare with')
-  step = bare_step.build(plan.params, plan.replicas)
+  step = bare_step.build(plan.experiment, plan.replicas)
   products = _product_parts(step.model, plan)
   with tempfile.TemporaryDirectory() as model_dir:
     parts = _image_parts(results, step, plan, model_dir)
@@ -200,19 +205,21 @@ def _image_parts(
 ) -> _Parts:
   """Returns what goes through images, warmed up."""
   params, seconds = plan.params, plan.seconds
-  loop = TrainerLoop(params, plan.strategy, model_dir)
-  test_images = in_memory.describe(params.task.validation_data).num_examples
+  loop = TrainerLoop(plan.experiment, plan.strategy, model_dir)
+  assert plan.experiment.data  # `local_data` lets no other task through.
+  test_images = plan.experiment.data.test.info.num_examples
   parts = {
     'step': timing.repeated(step.run, plan.batch_size, seconds),
     'loop': loop.measure_training(seconds),
     'evaluation': timing.repeated(loop.evaluate, test_images, seconds),
   }
-  reason = pytorch_step.why_not(params)
-  if reason:
-    results.left_out['pytorch_images_per_second'] = reason
-  else:
-    theirs = pytorch_step.build(params, machine.cores())
-    parts['pytorch'] = timing.repeated(theirs, plan.batch_size, seconds)
+  for name, rival in results.rivals.items():
+    reason = rival.why_not(params)
+    if reason:
+      results.left_out[f'{name}_images_per_second'] = reason
+    else:
+      theirs = rival.build(params, machine.cores())
+      parts[name] = timing.repeated(theirs, plan.batch_size, seconds)
   return parts
 
 
@@ -237,17 +244,12 @@ def _describe(results: Results, plan: _Plan) -> None:
   params = plan.params
   data = params.task.train_data
   results.setup.update(
-    command=report.command(sys.argv[1:]),
     model=params.task.model.backbone.type,
     data=f'{data.tfds_name} {data.tfds_split}',
     batch_size=plan.batch_size,
     precision=params.runtime.mixed_precision_dtype,
-    rounds=plan.rounds,
-    seconds=plan.seconds,
     replicas=plan.replicas,
-    cpu=machine.cpu_name(),
-    cores=machine.cores(),
-    versions=machine.versions('torch'),
+    **report.machine_setup(plan.rounds, plan.seconds, results.rivals.values()),
   )
 
 

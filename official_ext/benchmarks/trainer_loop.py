@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 
 import orbit
 import tensorflow as tf
-from official.core import config_definitions as cfg
-from official.core import task_factory, train_lib, train_utils
+from official.core import train_lib, train_utils
 
 from official_ext.benchmarks import timing
 from official_ext.checkpoints import best
+from official_ext.configuration.experiment import Experiment
 from official_ext.machine.stopping import StopRequest
 from official_ext.progress.bar import Progress
 from official_ext.training.controller import Controller
@@ -45,22 +45,23 @@ class TrainerLoop:
 
   def __init__(
     self,
-    params: cfg.ExperimentConfig,
+    experiment: Experiment,
     strategy: tf.distribute.Strategy,
     model_dir: str,
   ):
     """Builds the trainer and Garden's runner.
 
     Args:
-      params: The experiment; its precision is the policy already.
+      experiment: What to train; its precision is the policy already.
       strategy: Where to train.
       model_dir: An empty folder.
     """
+    params = experiment.params
     self._params, self._strategy = params, strategy
     with self._quiet():
       self._trainer = train_utils.create_trainer(
         params,
-        task_factory.get_task(params.task),
+        experiment.build_task(),
         train=True,
         evaluate=True,
         checkpoint_exporter=best.exporter(params.trainer, model_dir),

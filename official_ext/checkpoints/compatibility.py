@@ -79,15 +79,16 @@ def _check_data_set(
     theirs, ours = (
       recorded_config.look_up(config, place) for config in (recorded, now)
     )
-    if theirs and ours and _name(theirs) != _name(ours):
+    known = isinstance(theirs, str) and isinstance(ours, str)
+    if known and _name(theirs) != _name(ours):
       difference = Difference(place, theirs, ours)
       raise UserError(
         f'--model_dir={model_dir} was {told(difference)}; {_MEND}'
       )
 
 
-def _name(tfds_name: Any) -> str:
-  return str(tfds_name).partition(':')[0]
+def _name(tfds_name: str) -> str:
+  return tfds_name.partition(':')[0]
 
 
 def _check_classes(

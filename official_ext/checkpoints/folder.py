@@ -98,7 +98,8 @@ class Checkpoints:
     """
 
     def read(path: str) -> tuple[int, str]:
-      step = int(tf.train.load_checkpoint(path).get_tensor(_STEP))
+      reader = tf.train.load_checkpoint(path)
+      step = int(reader.get_tensor(_STEP)) if reader.has_tensor(_STEP) else 0
       return step, self.check(path) if step >= last_step else path
 
     step, path = self.first_good(read) or (0, '')

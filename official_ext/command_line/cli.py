@@ -6,10 +6,22 @@ import sys
 from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
+from official.common import flags as tfm_flags
 
 from official_ext.errors import Stopped, UserError
 
 FLAGS = flags.FLAGS
+
+# Those of Garden's flags that say what to train.
+_EXPERIMENT_FLAGS = (
+  'experiment',
+  'gin_file',
+  'gin_params',
+  'config_file',
+  'params_override',
+  'tpu',
+  'tf_data_service',
+)
 
 
 def define_flags() -> None:
@@ -17,6 +29,23 @@ def define_flags() -> None:
   flags.DEFINE_bool(
     'traceback', False, 'Show the full trace when a command fails.'
   )
+
+
+def define_experiment_flags() -> None:
+  """Defines these, and Garden's, by which a command chooses an experiment."""
+  tfm_flags.define_flags()
+  define_flags()
+  FLAGS.set_default('experiment', 'small_images')
+
+
+def experiment_arguments() -> list[str]:
+  """Returns the flags that chose the experiment, as a command line has them."""
+  arguments = []
+  for name in _EXPERIMENT_FLAGS:
+    value = FLAGS[name].value
+    values = value if isinstance(value, list) else [value]
+    arguments += [f'--{name}={each}' for each in values if each is not None]
+  return arguments
 
 
 def define_run_flags() -> None:

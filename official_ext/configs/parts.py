@@ -131,6 +131,18 @@ def make(config: type[_Config]) -> _Config:
   return _MAKERS[config]()
 
 
+def by_name() -> dict[str, type[hyperparams.Config]]:
+  """Returns the classes of all parts."""
+  return {name: config for config, name in _NAMES.items()}
+
+
+def defaults(config: type[hyperparams.Config]) -> dict[str, Any]:
+  """Returns the fields of a part and their defaults."""
+  return {
+    f.name: _default(f) for f in dataclasses.fields(config) if f.name != 'type'
+  }
+
+
 def names() -> set[str]:
   """Returns the names of all parts."""
   return set(_NAMES.values())
@@ -161,7 +173,6 @@ def _check_new(
 
 def _maker(config: type[_Config], name: str) -> Callable[..., _Config]:
   """Returns a function of a config's fields that makes it, for gin."""
-  own = {f.name: f for f in dataclasses.fields(config) if f.name != 'type'}
 
   def make_part(**values: Any) -> _Config:
     hints = config._get_annotations()
@@ -179,10 +190,8 @@ def _maker(config: type[_Config], name: str) -> Callable[..., _Config]:
   make_part.__module__ = config.__module__
   make_part.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
     [
-      inspect.Parameter(
-        key, inspect.Parameter.KEYWORD_ONLY, default=_default(declared)
-      )
-      for key, declared in own.items()
+      inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default)
+      for key, default in defaults(config).items()
     ]
   )
   return make_part

@@ -10,8 +10,8 @@ from typing import Any
 
 import tensorflow as tf
 import yaml
+from official.core import base_task, exp_factory, task_factory, train_utils
 from official.core import config_definitions as cfg
-from official.core import exp_factory, train_utils
 from official.modeling import hyperparams
 from official.modeling.hyperparams import params_dict
 
@@ -45,6 +45,13 @@ class Experiment:
 
   params: cfg.ExperimentConfig
   data: data_sets.DataSets | None = None
+
+  def build_task(self, **kwargs: Any) -> base_task.Task:
+    """Builds the task, which then has the data; takes Garden's arguments."""
+    task = task_factory.get_task(self.params.task, **kwargs)
+    if self.data:
+      task.data = self.data
+    return task
 
 
 class ExperimentParser(train_utils.ExperimentParser):
@@ -193,7 +200,7 @@ def parse_gin_alone() -> cfg.ExperimentConfig:
   Neither devices nor data are looked at: what they decide stays open.
 
   Raises:
-    UserError: If something in it cannot work.
+    UserError: If a name or the type of a value is wrong.
   """
   parser = ExperimentParser(types.SimpleNamespace(experiment=DEFAULT))
   made = parser.base_experiment()

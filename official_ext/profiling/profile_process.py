@@ -39,24 +39,23 @@ def main() -> None:
   import tensorflow as tf
 
   tf.config.threading.set_inter_op_parallelism_threads(1)
-  from official_ext.benchmarks import bare_step
+  from official_ext import registry_imports  # noqa: F401
   from official_ext.configuration import experiment, gin_config
   from official_ext.machine import devices
-  from official_ext.profiling import step_profile
+  from official_ext.profiling import bare_step, step_profile
 
   gin_config.parse(FLAGS.gin_file or [], FLAGS.gin_params or [])
-  params = experiment.parse(FLAGS)
-  strategy = devices.set_up(params.runtime)
-  step = bare_step.build(params, strategy.num_replicas_in_sync)
+  asked = experiment.parse(FLAGS)
+  strategy = devices.set_up(asked.params.runtime)
+  step = bare_step.build(asked, strategy.num_replicas_in_sync)
   for _ in range(2):  # The first one compiles.
     step.run()
   print(json.dumps(step_profile.profile(step.run, FLAGS.steps)))
 
 
 if __name__ == '__main__':
-  from official_ext import benchmark
   from official_ext.command_line import cli
 
-  benchmark.define_experiment_flags()
+  cli.define_experiment_flags()
   flags.DEFINE_integer('steps', 1, 'How many.')
   cli.run(main)

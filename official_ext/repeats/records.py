@@ -2,16 +2,19 @@
 
 import json
 import math
-import os
 import pathlib
 from typing import Any
 
 import yaml
 
+from official_ext.configuration import experiment, gin_config
 from official_ext.errors import UserError
-from official_ext.files import safe_yaml
+from official_ext.files import safe_yaml, whole
 from official_ext.progress import epoch_table
 from official_ext.repeats import settings
+
+# What a run's folder calls the gin text that it was begun with.
+REQUESTED = 'requested.gin'
 
 # Of the runtime's config: what the machine had and what was done with it.
 _RUNTIME_KEYS = (
@@ -33,7 +36,7 @@ _FIELDS = {
   'variant': str,
   'recipe': str,
   'seed': int,
-  'gin': str,
+  'config': dict,
   'runtime': dict,
   'test_accuracy': float,
   'train_seconds': float,
@@ -44,7 +47,7 @@ _FIELDS = {
 def make(model_dir: pathlib.Path, variant: str, recipe: str) -> dict[str, Any]:
   """Returns the record of a finished run, which names no place on a machine.
 
-  It holds the variant, the recipe and the seed; the gin bindings; precision and
+  It holds the variant, the recipe and the seed; the settings; precision and
   devices; versions, the CPU's and the GPU's name; the rows of `epochs.jsonl`;
   and of these, the last test accuracy (0 to 1) and the seconds of training. A
   run that was gone on with in other versions, or on another machine, has those
@@ -92,7 +95,7 @@ def _make(model_dir: pathlib.Path, variant: str, recipe: str) -> dict[str, Any]:
     'variant': variant,
     'recipe': recipe,
     'seed': runtime['seed'],
-    'gin': settings.of((model_dir / 'requested.gin').read_text()),
+    'config': requested(model_dir),
     'runtime': {key: runtime[key] for key in _RUNTIME_KEYS},
     'versions': json.loads(versions.read_text()),
     **({'earlier_versions': earlier} if earlier else {}),
@@ -100,6 +103,19 @@ def _make(model_dir: pathlib.Path, variant: str, recipe: str) -> dict[str, Any]:
     'train_seconds': rows[-1]['total_train_seconds'],
     'epochs': rows,
   }
+
+
+def requested(model_dir: pathlib.Path) -> settings.Settings:
+  """Returns the settings that a run was begun with.
+
+  Raises:
+    UserError: If it no longer says.
+  """
+  try:
+    gin_config.parse([str(model_dir / REQUESTED)], [])
+    return settings.of(experiment.parse_gin_alone())
+  except UserError as error:
+    raise _untold(model_dir, error) from error
 
 
 def check_precision(params_yaml: pathlib.Path, precision: str) -> None:
@@ -149,6 +165,9 @@ def read(path: pathlib.Path) -> dict[str, Any]:
     last = record['epochs'][-1]
     good = all(isinstance(record[key], kind) for key, kind in _FIELDS.items())
     good = good and isinstance(record['runtime']['mixed_precision_dtype'], str)
+    config = record['config']
+    good = good and all(isinstance(part, dict) for part in config.values())
+    good = good and 'mixed_precision_dtype' in config['runtime']
     good = good and isinstance(last['test_loss'], float)
     accuracy, trained = last['test_accuracy'], last['train_accuracy']
     good = good and 0 <= accuracy <= 1 and 0 <= trained <= 1
@@ -171,14 +190,15 @@ def write(path: pathlib.Path, record: dict[str, Any]) -> None:
   Raises:
     UserError: If it cannot be written.
   """
-  new = path.with_suffix('.new')
+  # A part of the config a line, and an epoch, so that a person can read it.
+  text = json.dumps({**record, 'config': {}, 'epochs': []}, indent=2)
+  text = text.replace(
+    '"config": {}', f'"config": {_in_lines(record["config"])}'
+  )
   rows = ',\n'.join(f'    {json.dumps(row)}' for row in record['epochs'])
-  text = json.dumps({**record, 'epochs': []}, indent=2)
-  # An epoch a line, so that a person can read it.
   text = text.replace('"epochs": []', f'"epochs": [\n{rows}\n  ]')
   try:
-    new.write_text(text + '\n')
-    os.replace(new, path)
+    whole.write(path, text + '\n')
   except OSError as error:
     raise UserError(
       f'{path} cannot be written ({error.strerror}); mend that, then give the '
@@ -186,20 +206,15 @@ def write(path: pathlib.Path, record: dict[str, Any]) -> None:
     ) from error
 
 
-def of_variant(
-  by_variant: ByVariant, variant: str, folder: str
-) -> list[dict[str, Any]]:
-  """Returns the records of one variant.
-
-  Raises:
-    UserError: If there are none; it names the folder and what is there.
-  """
-  if variant not in by_variant:
-    raise UserError(
-      f'{folder} has no record of {variant}, but of {", ".join(by_variant)}; '
-      'name one of these.'
-    )
-  return by_variant[variant]
+def _in_lines(config: settings.Settings) -> str:
+  """Returns JSON of a config, each part of its parts on a line of its own."""
+  sections = []
+  for name, section in config.items():
+    lines = [f'      "{key}": {json.dumps(v)}' for key, v in section.items()]
+    body = ',\n'.join(lines)
+    sections.append(f'    "{name}": {{\n{body}\n    }}')
+  body = ',\n'.join(sections)
+  return f'{{\n{body}\n  }}'
 
 
 def read_all(folder: str) -> ByVariant:
@@ -215,7 +230,7 @@ def read_all(folder: str) -> ByVariant:
   places: dict[tuple[str, int], pathlib.Path] = {}
   for path in sorted(pathlib.Path(folder).expanduser().glob('*.json')):
     record = read(path)
-    asked = settings.asked_precision(record['gin'])
+    asked = settings.asked_precision(record['config'])
     precision = record['runtime']['mixed_precision_dtype']
     if precisions.setdefault(asked, precision) != precision:
       raise UserError(
@@ -232,8 +247,8 @@ def read_all(folder: str) -> ByVariant:
     found = by_variant.setdefault(record['variant'], [])
     found.append(record)
     settings.check_same(
-      settings.without_seed(found[0]['gin']),
-      settings.without_seed(record['gin']),
+      found[0]['config'],
+      record['config'],
       path,
       f'move it, or the others of {run[0]}, out of the folder',
     )

@@ -1,6 +1,8 @@
 """Trainings that follow one another, each in a process of its own."""
 
 import dataclasses
+import functools
+import itertools
 import pathlib
 import shlex
 import signal
@@ -20,6 +22,9 @@ from official_ext.repeats import records, settings
 from official_ext.runs import run_dir
 
 _COMMAND = 'official_ext.repeat command'
+
+# What gin calls the seed of a training.
+_SEED = 'run.seed'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,8 +117,8 @@ def check(study: Study, runs: Sequence[Run]) -> None:
       a training with other settings.
   """
   beside = records.read_all(study.records_dir)
-  recipe = _settings(study.gin_files, study.bindings)
-  _check_beside(study, study.recipe, recipe, beside)
+  recipe = _parse(study.gin_files, study.bindings)
+  _check_beside(study, study.recipe, settings.of(recipe), beside)
   for run in runs:
     _check_run(study, run, beside)
   for folder in {run.record.parent for run in runs}:
@@ -127,129 +132,123 @@ def check(study: Study, runs: Sequence[Run]) -> None:
       ) from error
 
 
+def _parse(
+  files: Sequence[str], bindings: Sequence[str]
+) -> cfg.ExperimentConfig:
+  gin_config.parse(files, bindings)
+  return experiment.parse_gin_alone()
+
+
 def _check_run(study: Study, run: Run, beside: records.ByVariant) -> None:
-  asked, params = _asked(study, run)
-  _check_change(study, run, asked, params)
+  params = _parse(_files(study, run.change), _bindings(study, run))
+  asked = settings.of(params)
+  precision = experiment.resolved(params).runtime.mixed_precision_dtype
+  _check_seed(run, params)
+  if run.variant != study.recipe:
+    _check_change(study, run, asked)
   if run.record.exists():
-    there = records.read(run.record)['gin']
-    settings.check_same(asked, there, run.record, _mend(study))
+    there = records.read(run.record)['config']
+    settings.check_same(asked, there, run.record, _mend(study), seeds=True)
   else:
-    _check_run_there(study, run, asked, params.runtime)
-    _check_precisions(run, beside, asked, params.runtime)
+    _check_run_there(study, run, asked, precision)
+    _check_precisions(run, beside, asked, precision)
   _check_beside(study, run.variant, asked, beside)
 
 
-def _check_change(
-  study: Study, run: Run, asked: str, params: cfg.ExperimentConfig
-) -> None:
-  """Raises where a change is not what is trained, or nothing is changed."""
-  overridden = _brought(study, run.change).difference(settings.bindings(asked))
-  if overridden:
-    raise UserError(
-      f'{run.change} sets {min(overridden)!r}, which --gin_params or '
-      '--seeds overrides; leave one of them out.'
-    )
-  for place, seed in (
-    ('runtime', params.runtime.seed),
-    ('task.train_data', params.task.train_data.seed),
-  ):
+def _check_seed(run: Run, params: cfg.ExperimentConfig) -> None:
+  for place in settings.SEEDS:
+    seed = functools.reduce(getattr, place.split('.'), params)
     if seed != run.seed:
       raise UserError(
-        f'{run.name}: an override in gin sets {place}.seed={seed} instead of '
-        'that of --seeds; leave it out.'
+        f'{run.name}: an override in gin sets {place}={seed} instead of that '
+        'of --seeds; leave it out.'
       )
-  if run.variant != study.recipe and _same_as_recipe(study, run, asked, params):
+
+
+def _check_change(study: Study, run: Run, asked: settings.Settings) -> None:
+  """Raises where a change is not what is trained, or nothing is changed."""
+  overridden = _overridden(study, run)
+  if overridden:
+    raise UserError(
+      f'{run.change} sets {overridden[0]!r}, which --gin_params or --seeds '
+      'overrides; leave one of them out.'
+    )
+  recipe = settings.of(_parse(study.gin_files, _of_all(study, run)))
+  if not settings.differences(recipe, asked):
     raise UserError(
       f'{run.change} changes nothing of {study.recipe}; leave it out.'
     )
 
 
-def _same_as_recipe(
-  study: Study, run: Run, asked: str, params: cfg.ExperimentConfig
-) -> bool:
-  recipe = dataclasses.replace(run, change=gin_config.Change(study.recipe))
-  trained = _what_is_trained(asked, params)
-  return trained == _what_is_trained(*_asked(study, recipe))
+def _overridden(study: Study, run: Run) -> list[str]:
+  """Returns what a change binds that the bindings of all runs bind otherwise.
 
-
-def _what_is_trained(
-  asked: str, params: cfg.ExperimentConfig
-) -> dict[str, Any]:
-  """Returns all that tells one variant from another.
-
-  A precision that is bound is another variant than 'auto', though some machine
-  may compute in the same.
+  What it only repeats of the recipe, such as a seed, they may bind.
   """
+  files = _files(study, run.change)
+  recipe = _bound(study.gin_files, [])
+  asked = _bound(files, _bindings(study, run))
+  return [
+    f'{name} = {value!r}'
+    for name, value in _bound(files, run.change.bindings).items()
+    if (name, value) not in recipe.items() and asked[name] != value
+  ]
+
+
+def _bound(files: Sequence[str], bindings: Sequence[str]) -> dict[str, Any]:
+  """Returns the values that gin binds, by what they are called in gin."""
+  gin_config.parse(files, bindings)
   return {
-    'params': params.as_dict(),
-    'precision': settings.asked_precision(asked),
+    f'{scope}/{name}.{key}'.removeprefix('/'): value
+    for (scope, selector), values in gin.config._CONFIG.items()
+    for name in [selector.rpartition('.')[2]]
+    for key, value in values.items()
   }
 
 
-def _asked(study: Study, run: Run) -> tuple[str, cfg.ExperimentConfig]:
-  """Returns what a run is to be trained with, as gin's text and as a config."""
-  text = _settings(_files(study, run.change), _bindings(study, run))
-  return text, experiment.parse_gin_alone()
-
-
 def _check_beside(
-  study: Study, variant: str, asked: str, beside: records.ByVariant
+  study: Study,
+  variant: str,
+  asked: settings.Settings,
+  beside: records.ByVariant,
 ) -> None:
   """Raises where a variant was trained with other settings than asked."""
   for record in beside.get(variant, []):
-    settings.check_same(
-      settings.without_seed(asked),
-      settings.without_seed(record['gin']),
-      f'{variant} with seed {record["seed"]} in {study.records_dir}',
-      _mend(study),
-    )
+    place = f'{variant} with seed {record["seed"]} in {study.records_dir}'
+    settings.check_same(asked, record['config'], place, _mend(study))
 
 
 def _check_run_there(
-  study: Study, run: Run, asked: str, runtime: cfg.RuntimeConfig
+  study: Study, run: Run, asked: settings.Settings, precision: str
 ) -> None:
   """Raises where what was stopped would not go on as it began."""
   if run.model_dir.is_dir():
     with run_dir.held(str(run.model_dir)):
       pass
-  requested = run.model_dir / 'requested.gin'
-  if requested.exists():
-    there = settings.of(requested.read_text())
-    settings.check_same(asked, there, run.model_dir, _mend(study))
+  if (run.model_dir / records.REQUESTED).exists():
+    there = records.requested(run.model_dir)
+    settings.check_same(asked, there, run.model_dir, _mend(study), seeds=True)
   for params_yaml in records.configs(run.model_dir):
-    records.check_precision(params_yaml, runtime.mixed_precision_dtype)
-
-
-def _settings(files: Sequence[str], bindings: Sequence[str]) -> str:
-  gin_config.parse(files, bindings)
-  return settings.of(gin.config_str())
-
-
-def _brought(study: Study, change: gin_config.Change) -> set[str]:
-  """Returns the bindings that a change brings to the recipe."""
-  before = _settings(study.gin_files, [])
-  after = _settings(_files(study, change), change.bindings)
-  return set(settings.bindings(after)).difference(settings.bindings(before))
+    records.check_precision(params_yaml, precision)
 
 
 def _check_precisions(
   run: Run,
   beside: records.ByVariant,
-  asked: str,
-  runtime: cfg.RuntimeConfig,
+  asked: settings.Settings,
+  precision: str,
 ) -> None:
   """Raises where 'auto' is another precision than in the records there."""
-  precision = settings.asked_precision(asked)
-  for found in beside.values():
-    for record in found:
-      there = record['runtime']['mixed_precision_dtype']
-      same = settings.asked_precision(record['gin']) == precision
-      if same and there != runtime.mixed_precision_dtype:
-        raise UserError(
-          f"{run.name}: precision='{precision}' is "
-          f'{runtime.mixed_precision_dtype} on this machine, but was {there} '
-          f'for the records in {run.record.parent}; name another --records_dir.'
-        )
+  name = settings.asked_precision(asked)
+  for record in itertools.chain(*beside.values()):
+    there = record['runtime']['mixed_precision_dtype']
+    same = settings.asked_precision(record['config']) == name
+    if same and there != precision:
+      raise UserError(
+        f"{run.name}: precision='{name}' is {precision} on this machine, but "
+        f'was {there} for the records in {run.record.parent}; name another '
+        '--records_dir.'
+      )
 
 
 def _mend(study: Study) -> str:
@@ -330,8 +329,12 @@ def _files(study: Study, change: gin_config.Change) -> list[str]:
 
 
 def _bindings(study: Study, run: Run) -> list[str]:
-  seed = f'resnet9_cifar10.seed={run.seed}'
-  return [*run.change.bindings, *study.bindings, seed]
+  return [*run.change.bindings, *_of_all(study, run)]
+
+
+def _of_all(study: Study, run: Run) -> list[str]:
+  """Returns the bindings of all runs with this one's seed."""
+  return [*study.bindings, f'{_SEED}={run.seed}']
 
 
 def _run(command: Sequence[str]) -> tuple[int, int | None]:

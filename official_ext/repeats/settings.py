@@ -1,90 +1,120 @@
-"""What gin's text of a training says, wherever it was made."""
+"""What a training was asked to be, wherever it was made, and how two differ.
 
-import ast
+Settings are an experiment's config as nested dicts, before the machine fills in
+what is left open. They lack what is tied to a place; what they lack because it
+is newer has its default.
+"""
+
+import functools
 import hashlib
+import json
 import pathlib
-import re
+from typing import Any
 
+from official.core import config_definitions as cfg
+from official.core import exp_factory
+from official.modeling import hyperparams
+
+from official_ext.configs import common, comparison, fields
+from official_ext.configs.comparison import Difference
+from official_ext.configs.fields import Tie
+from official_ext.configuration import experiment
 from official_ext.errors import UserError
 
-# What gin's text has of places on one machine; a long value goes on in the next
-# line.
-_COMMENT = re.compile(r'^#.*\n?', re.MULTILINE)
-_DATA_DIR = re.compile(r'^\w+\.data_dir = .*(?:\n[ \t].*)*\n?', re.MULTILINE)
-_CHECKPOINT = re.compile(r'(?<=\.init_checkpoint = ).*(?:\n[ \t].*)*')
-_SEED = re.compile(r'^resnet9_cifar10\.seed = .*\n?', re.MULTILINE)
-_BINDING = re.compile(r'^\S+ = .*(?:\n[ \t].*)*', re.MULTILINE)
-_BREAK = re.compile(r'(\s*\\)?\n\s*')
-_PRECISION = re.compile(r"\.precision = '(\w+)'")
+# Where a config has the seed of a training.
+SEEDS = ('runtime.seed', 'task.train_data.seed')
+
+Settings = dict[str, Any]
 
 
-def of(gin_text: str) -> str:
-  """Returns gin's text without comments and without places on a machine.
+def of(params: cfg.ExperimentConfig) -> Settings:
+  """Returns the settings of a config.
 
   A checkpoint's place is told from another's by a digest of it.
   """
-  text = _DATA_DIR.sub('', _COMMENT.sub('', gin_text))
-  return _CHECKPOINT.sub(_digest, text).strip()
+  settings = _without_places(params, Tie.WEIGHTS)
+  for place in _following_from_epochs(params):
+    *parents, key = place.split('.')
+    functools.reduce(lambda d, k: d.get(k, {}), parents, settings).pop(key, '')
+  checkpoint = params.task.init_checkpoint
+  if checkpoint:
+    digest = hashlib.sha256(repr(checkpoint).encode())
+    settings['task']['init_checkpoint'] = digest.hexdigest()[:16]
+  # As a file has them: lists for tuples.
+  return json.loads(json.dumps(settings))
 
 
-def _digest(place: re.Match[str]) -> str:
-  value = ast.literal_eval(place[0].replace('\\\n', '').strip())
-  digest = hashlib.sha256(repr(value).encode())
-  return f"'{digest.hexdigest()[:16]}'"
+def _without_places(config: hyperparams.Config, inherited: Tie) -> Settings:
+  settings, plain = {}, config.as_dict()
+  for key, value in fields.chosen(config):
+    tie = fields.tie_of(type(config), key, inherited)
+    if isinstance(value, hyperparams.Config):
+      settings[key] = _without_places(value, tie)
+    elif tie > Tie.PLACE:
+      settings[key] = plain[key]
+  return {key: value for key, value in settings.items() if value != {}}
 
 
-def without_seed(text: str) -> str:
-  """Returns the settings that runs of one variant have in common."""
-  return _SEED.sub('', text).strip()
+def _following_from_epochs(params: cfg.ExperimentConfig) -> list[str]:
+  """Returns the places of counts that say no more than the epochs do."""
+  trainer = params.trainer
+  counts = common.counts_of_epochs(trainer, trainer.steps_per_epoch)
+  rate = trainer.optimizer_config.learning_rate
+  schedule = f'trainer.optimizer_config.learning_rate.{rate.type}'
+  lengths = common.lengths(trainer)
+  return [
+    'trainer.steps_per_epoch',
+    *(f'trainer.{k}' for k, v in counts.items() if getattr(trainer, k) == v),
+    *(
+      f'{schedule}.{k}'
+      for k, v in lengths.items()
+      if getattr(rate.get(), k, None) == v
+    ),
+  ]
 
 
-def brought(text: str, base: str) -> list[str]:
-  """Returns what a change sets, apart from the seed, in the order of names.
+def asked_precision(settings: Settings) -> str:
+  """Returns the precision that is asked for; 'auto' for what a machine has."""
+  return settings['runtime']['mixed_precision_dtype'] or 'auto'
+
+
+def differences(
+  there: Settings, asked: Settings, seeds: bool = False
+) -> list[Difference]:
+  """Returns where two trainings differ; those of one variant nowhere.
 
   Args:
-    text: Settings with the change.
-    base: Settings without it.
-
-  Returns:
-    A line for each, such as `momentum = 0.5`; of another configurable than
-    `resnet9_cifar10`, with its name.
+    there: What the one was asked to be.
+    asked: What the other is.
+    seeds: Whether other seeds are a difference.
   """
-  before = bindings(base)
-  return [
-    line.removeprefix('resnet9_cifar10.')
-    for line in bindings(without_seed(text))
-    if line not in before
-  ]
+  if there == asked:  # Garden takes a while to make a config.
+    return []
+  before = config(there).as_dict()
+  found = comparison.differences(before, config(asked), Tie.FUTURE)
+  return [each for each in found if seeds or each.place not in SEEDS]
 
 
-def lacked(text: str, base: str) -> list[str]:
-  """Returns what the base binds and its change does not.
-
-  A change that is put on top of the base may bind anew, but not unbind.
-  """
-  names = {_name(line) for line in bindings(text)}
-  return [
-    line for line in bindings(without_seed(base)) if _name(line) not in names
-  ]
+def config(settings: Settings) -> cfg.ExperimentConfig:
+  """Returns a config of the experiment's own classes, for what they know."""
+  parts = {key: kind(settings.get(key)) for key, kind in _classes().items()}
+  return cfg.ExperimentConfig(**parts)
 
 
-def bindings(text: str) -> list[str]:
-  """Returns a line for each binding, however many it has in the text."""
-  return [_BREAK.sub(' ', binding) for binding in _BINDING.findall(text)]
-
-
-def _name(binding: str) -> str:
-  return binding.partition(' = ')[0]
-
-
-def asked_precision(gin_text: str) -> str:
-  """Returns the precision that gin binds; 'auto' where it binds none."""
-  found = _PRECISION.search(gin_text)
-  return found[1] if found else 'auto'
+@functools.cache
+def _classes() -> dict[str, type[hyperparams.Config]]:
+  made = exp_factory.get_exp_config(experiment.DEFAULT)
+  return {
+    key: type(getattr(made, key)) for key in ('task', 'trainer', 'runtime')
+  }
 
 
 def check_same(
-  asked: str, there: str, place: pathlib.Path | str, mend: str
+  asked: Settings,
+  there: Settings,
+  place: pathlib.Path | str,
+  mend: str,
+  seeds: bool = False,
 ) -> None:
   """Raises where a name stands for two trainings.
 
@@ -93,20 +123,18 @@ def check_same(
     there: Settings, as they are.
     place: Where the latter are.
     mend: What to do.
+    seeds: Whether the seeds have to be the same.
 
   Raises:
-    UserError: If they differ; it names a line that does, and how many more
-      settings do.
+    UserError: If they differ; it names the value that is least deep in the
+      config, and how many more there are.
   """
-  if asked == there:
+  found = differences(there, asked, seeds)
+  if not found:
     return
-  ours, theirs = asked.splitlines(), there.splitlines()
-  added = [f'without {a.strip()!r}' for a in ours if a not in theirs]
-  left_out = [f'with {a.strip()!r}' for a in theirs if a not in ours]
-  line, *_ = *added, *left_out, 'the same lines in another order'
-  differing = set(bindings(asked)).symmetric_difference(bindings(there))
-  others = len(set(map(_name, differing))) - 1
-  more = f' and {others} more' if others > 0 else ''
+  first = min(found, key=lambda each: each.place.count('.'))
+  more = f' and {len(found) - 1} more' if len(found) > 1 else ''
   raise UserError(
-    f'{place} is of a training with other settings: {line}{more}; {mend}.'
+    f'{place} is of a training with other settings: {first.place}='
+    f'{first.before!r} instead of {first.now!r}{more}; {mend}.'
   )

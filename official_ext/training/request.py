@@ -26,16 +26,24 @@ class Request:
   """What to do, and in which folder.
 
   Attributes:
-    params: The experiment's locked config.
-    data: Its data set; None where a task of Garden reads its own.
+    experiment: What is trained or evaluated.
     mode: One of `MODES`.
     model_dir: The run's folder, of this process.
   """
 
-  params: cfg.ExperimentConfig
-  data: DataSets | None
+  experiment: Experiment
   mode: str
   model_dir: str
+
+  @property
+  def params(self) -> cfg.ExperimentConfig:
+    """The experiment's locked config."""
+    return self.experiment.params
+
+  @property
+  def data(self) -> DataSets | None:
+    """Its images; None where a task of Garden reads its own."""
+    return self.experiment.data
 
   @property
   def trains(self) -> bool:
@@ -87,7 +95,7 @@ def checked(experiment: Experiment, mode: str, model_dir: str) -> Request:
   """
   if mode not in MODES:
     raise UserError(f'--mode={mode} does not run here; use {", ".join(MODES)}.')
-  request = Request(experiment.params, experiment.data, mode, model_dir)
+  request = Request(experiment, mode, model_dir)
   if request.trains:
     validation.check_complete(request.params)
   validation.check_files(request.params, mode)

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 
 import tensorflow as tf
-from official.core import task_factory, train_utils
+from official.core import train_utils
 
 from official_ext.checkpoints import average, best, restoring, transfer
 from official_ext.checkpoints.folder import Checkpoints
@@ -74,9 +74,7 @@ def at_its_step(team: Team, there: Checkpoints) -> Start:
 def _build(team: Team, progress: Progress, stop: StopRequest) -> Trainer:
   request = team.request
   params, model_dir = request.params, request.model_dir
-  task = task_factory.get_task(params.task, logging_dir=model_dir)
-  if request.data:
-    task.data = request.data
+  task = request.experiment.build_task(logging_dir=model_dir)
   exporter = (
     best.exporter(params.trainer, model_dir) if request.trains else None
   )

@@ -1,4 +1,4 @@
-"""The package's commands, from a process that has imported TensorFlow.
+"""Commands, from a process that has imported TensorFlow.
 
 An import takes longer than most commands, so it is done once for all of them.
 """
@@ -28,14 +28,14 @@ def _main(module, arguments, cwd, environment, outputs):
   # Of processes that the command starts, and of `-m`.
   os.environ['PYTHONPATH'] = f'{ROOT}:{os.environ.get("PYTHONPATH", "")}'
   sys.argv = [module, *map(str, arguments)]
-  runpy.run_module(f'official_ext.{module}', run_name='__main__')
+  runpy.run_module(module, run_name='__main__')
 
 
 def start(module, *arguments, outputs, cwd=ROOT, environment=()):
   """Starts `python -m official_ext.MODULE`.
 
   Args:
-    module: The command.
+    module: The command; with a dot in its name, all of its name.
     *arguments: Its arguments.
     outputs: New files for what it prints and for its errors.
     cwd: Its working directory.
@@ -44,6 +44,7 @@ def start(module, *arguments, outputs, cwd=ROOT, environment=()):
   Returns:
     The process.
   """
+  module = module if '.' in module else f'official_ext.{module}'
   for path in outputs:
     path.touch()
   process = CONTEXT.Process(

@@ -1,6 +1,13 @@
 """Records as `repeat` writes them, of runs that never were."""
 
-from official_ext.repeats import records
+from official_ext.configuration import experiment, gin_config
+from official_ext.repeats import records, settings
+
+
+def settings_of(gin=''):
+  """Returns the settings that a line of gin for each binding asks for."""
+  gin_config.parse([], gin.splitlines())
+  return settings.of(experiment.parse_gin_alone())
 
 
 def record_of(name, seed, accuracy, gin='', **more):
@@ -11,7 +18,7 @@ def record_of(name, seed, accuracy, gin='', **more):
     'variant': name,
     'recipe': 'recipe',
     'seed': seed,
-    'gin': gin,
+    'config': settings_of(f'{gin}\nrun.seed = {seed}'),
     'runtime': {'mixed_precision_dtype': 'float32'},
     'test_accuracy': accuracy,
     'train_seconds': 1000.0 + seed,

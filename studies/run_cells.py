@@ -1,50 +1,28 @@
-"""Figures of repeated runs, as the cells of tables have them."""
+"""Differences and deviations, as tables have them."""
 
 import math
-import statistics
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from official_ext.errors import UserError
-from official_ext.studies import run_statistics
+from official_ext.repeats import records
+from studies import run_statistics
 
 MEAN_HEAD = ('runs', 'mean test accuracy, %')
-WITH_MIRROR = ', with the mirror image'
-
-_MIRROR = 'test_accuracy_mirror'
-
-# The records of one variant.
-Records = Sequence[dict[str, Any]]
 
 
-def of_last_epoch(found: Records, key: str) -> list[float]:
-  """Returns a figure of each run's last epoch."""
-  return [record['epochs'][-1][key] for record in found]
-
-
-def accuracies(found: Records) -> list[float]:
-  """Returns the test accuracy of each run, 0 to 1."""
-  return of_last_epoch(found, 'test_accuracy')
-
-
-def mirror_accuracies(found: Records) -> list[float]:
-  """Returns the accuracies with the mirror image; none where not evaluated.
+def check_variant(
+  by_variant: records.ByVariant, variant: str, folder: str
+) -> None:
+  """Raises where a variant has no record.
 
   Raises:
-    UserError: If some of the runs have one.
+    UserError: If it has none; it names the folder and what is there.
   """
-  having = [record for record in found if _MIRROR in record['epochs'][-1]]
-  if having and len(having) < len(found):
+  if variant not in by_variant:
     raise UserError(
-      f'{len(having)} of the {len(found)} records of {found[0]["variant"]} '
-      f'have {_MIRROR}; train all of them alike.'
+      f'{folder} has no record of {variant}, but of {", ".join(by_variant)}; '
+      'name one of these.'
     )
-  return of_last_epoch(having, _MIRROR)
-
-
-def count_and_mean(values: Sequence[float]) -> tuple[str, str]:
-  """Returns how many accuracies of 0 to 1 there are, and their mean in %."""
-  return str(len(values)), f'{100 * statistics.fmean(values):.2f}'
 
 
 def points(

@@ -4,7 +4,7 @@ import json
 import pathlib
 from typing import Any
 
-from official_ext.studies import markdown
+from studies import markdown
 
 # Title, key, unit and digits of a figure, and what it should reach on two
 # cores with matrix instructions for bfloat16.
@@ -91,7 +91,7 @@ def _benchmark(figures: dict[str, Any]) -> str:
   rows = [
     (title, *_spread(figures, key, unit, digits), target)
     for title, key, unit, digits, target in _TARGETS
-    if figures[key] is not None
+    if figures.get(key) is not None
   ]
   return markdown.table((where, 'median', 'range', 'target'), rows)
 

@@ -1,4 +1,4 @@
-"""What a few runs say about all that could have been made."""
+"""How far variants of a recipe are apart, beside what a seed does."""
 
 import dataclasses
 import math
@@ -6,49 +6,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from scipy import stats
 
-_CONFIDENCE = 0.95
-
-
-@dataclasses.dataclass(frozen=True)
-class Summary:
-  """Runs that differ by their seed.
-
-  Attributes:
-    runs: How many.
-    mean: Of their figures.
-    deviation: From run to run, that of a sample; None of one run.
-    half_width: Of the 95% interval of the mean; None where no deviation is.
-    best: The largest figure.
-  """
-
-  runs: int
-  mean: float
-  deviation: float | None
-  half_width: float | None
-  best: float
-
-
-def summarize(
-  values: Sequence[float], known_deviation: float | None = None
-) -> Summary:
-  """Returns the summary of at least one figure.
-
-  Args:
-    values: The figures.
-    known_deviation: From run to run, for the interval; None for an interval by
-      Student's t from the figures' own.
-  """
-  count = len(values)
-  deviation = statistics.stdev(values) if count > 1 else None
-  half_width = None
-  if known_deviation is not None:
-    half_width = _t(math.inf) * known_deviation / math.sqrt(count)
-  elif deviation is not None:
-    half_width = _t(count - 1) * deviation / math.sqrt(count)
-  mean, best = statistics.fmean(values), max(values)
-  return Summary(count, mean, deviation, half_width, best)
+from official_ext.repeats import run_figures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +58,7 @@ def difference(
   if deviation is None:
     return above, None
   error = deviation.value * math.sqrt(1 / len(values) + 1 / len(reference))
-  return above, _t(deviation.degrees_of_freedom) * error
+  return above, run_figures.t(deviation.degrees_of_freedom) * error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +86,7 @@ class SeedFit:
     error = self.deviation.value * math.sqrt(
       contrast @ self.covariance @ contrast
     )
-    return above, _t(self.deviation.degrees_of_freedom) * error
+    return above, run_figures.t(self.deviation.degrees_of_freedom) * error
 
 
 def fit_by_seed(variants: Sequence[Mapping[int, float]]) -> SeedFit:
@@ -158,7 +117,3 @@ def fit_by_seed(variants: Sequence[Mapping[int, float]]) -> SeedFit:
   squares = float(np.sum((figures - design @ coefficients) ** 2))
   deviation = Deviation(math.sqrt(squares / degrees), degrees)
   return SeedFit(coefficients, covariance, deviation)
-
-
-def _t(degrees_of_freedom: float) -> float:
-  return float(stats.t.ppf((1 + _CONFIDENCE) / 2, degrees_of_freedom))

@@ -1,10 +1,11 @@
 """The table of what changes to a recipe cost."""
 
 import statistics
+from collections.abc import Mapping, Sequence
 
 from official_ext.errors import UserError
-from official_ext.repeats import records, settings
-from official_ext.studies import markdown, run_cells, run_statistics
+from official_ext.repeats import records, run_figures, summary
+from studies import brought, markdown, run_cells, run_statistics
 
 _HEAD = (
   'change',
@@ -41,19 +42,28 @@ def costs(
       one without a record, or none of them is the bold one.
   """
   base, changes = base_and_changes(folder)
-  parts = _parts(folder, bold, changes, base)
+  if bold is not None:
+    run_cells.check_variant(changes, bold, folder)
+  sets = {
+    name: brought.by_change(found[0]['config'], base[0]['config'])
+    for name, found in changes.items()
+  }
   alike = [found for found in (base, *changes.values()) if is_near(found, base)]
   taken, told = run_cells.accuracy_deviation(
-    map(run_cells.accuracies, alike), deviation
+    map(run_figures.accuracies, alike), deviation
   )
-  rows = [_row(found, base, taken, parts) for found in changes.values()]
+  parts = _parts(sets, bold)
+  rows = [
+    _row(name in parts, sets[name], found, base, taken)
+    for name, found in changes.items()
+  ]
   table = markdown.table(_HEAD, [_recipe_row(base), *rows])
   return table + run_cells.below(told)
 
 
 def base_and_changes(
   folder: str,
-) -> tuple[run_cells.Records, records.ByVariant]:
+) -> tuple[run_figures.Records, records.ByVariant]:
   """Returns the records of a recipe, and of its changes, the dearest first.
 
   Raises:
@@ -62,21 +72,13 @@ def base_and_changes(
   """
   by_variant = records.read_all(folder)
   base = by_variant.pop(_recipe(folder, by_variant))
-  for name, found in by_variant.items():
-    lacked = settings.lacked(found[0]['gin'], base[0]['gin'])
-    if lacked:
-      raise UserError(
-        f'{folder}: {name} is no change to {base[0]["variant"]} as it is '
-        f'there, for it does not have {lacked[0]!r}; train it anew in another '
-        'folder.'
-      )
   dearest_first = sorted(
     by_variant, key=lambda n: _mean_accuracy(by_variant[n])
   )
   return base, {name: by_variant[name] for name in dearest_first}
 
 
-def is_near(found: run_cells.Records, base: run_cells.Records) -> bool:
+def is_near(found: run_figures.Records, base: run_figures.Records) -> bool:
   """Tells whether runs can be taken to vary as those of the recipe do."""
   return abs(_mean_accuracy(found) - _mean_accuracy(base)) <= _NEAR
 
@@ -100,57 +102,45 @@ def _recipe(folder: str, by_variant: records.ByVariant) -> str:
   return recipe
 
 
-def _parts(
-  folder: str,
-  bold: str | None,
-  changes: records.ByVariant,
-  base: run_cells.Records,
-) -> set[str]:
+def _parts(sets: Mapping[str, Sequence[str]], whole: str | None) -> set[str]:
   """Returns the names of a change and of those that set a part of it."""
-  if bold is None:
+  if whole is None:
     return set()
-  whole = _brought(records.of_variant(changes, bold, folder), base)
-  sets = {name: _brought(found, base) for name, found in changes.items()}
-  return {name for name, brought in sets.items() if _is_part(brought, whole)}
+  return {
+    name for name, lines in sets.items() if lines and {*lines} <= {*sets[whole]}
+  }
 
 
-def _is_part(brought: list[str], whole: list[str]) -> bool:
-  return bool(brought) and set(brought) <= set(whole)
-
-
-def _recipe_row(base: run_cells.Records) -> tuple[str, ...]:
-  mean = run_cells.count_and_mean(run_cells.accuracies(base))
+def _recipe_row(base: run_figures.Records) -> tuple[str, ...]:
+  mean = summary.count_and_mean(run_figures.accuracies(base))
   return base[0]['variant'], '', *mean, '', _training(base)
 
 
 def _row(
-  found: run_cells.Records,
-  base: run_cells.Records,
+  bold: bool,
+  sets: Sequence[str],
+  found: run_figures.Records,
+  base: run_figures.Records,
   deviation: run_statistics.Deviation | None,
-  parts: set[str],
 ) -> tuple[str, ...]:
   """Returns the line of a change, of which these are the records."""
   name = found[0]['variant']
   taken = deviation if is_near(found, base) else None
-  accuracies = run_cells.accuracies(found)
+  accuracies = run_figures.accuracies(found)
   return (
-    f'**{name}**' if name in parts else name,
-    ', '.join(f'`{line}`' for line in _brought(found, base)),
-    *run_cells.count_and_mean(accuracies),
-    run_cells.points(accuracies, run_cells.accuracies(base), taken),
+    f'**{name}**' if bold else name,
+    ', '.join(f'`{line}`' for line in sets),
+    *summary.count_and_mean(accuracies),
+    run_cells.points(accuracies, run_figures.accuracies(base), taken),
     _training(found),
   )
 
 
-def _brought(found: run_cells.Records, base: run_cells.Records) -> list[str]:
-  return settings.brought(found[0]['gin'], base[0]['gin'])
+def _mean_accuracy(found: run_figures.Records) -> float:
+  return statistics.fmean(run_figures.accuracies(found))
 
 
-def _mean_accuracy(found: run_cells.Records) -> float:
-  return statistics.fmean(run_cells.accuracies(found))
-
-
-def _training(found: run_cells.Records) -> str:
+def _training(found: run_figures.Records) -> str:
   """Returns the mean training accuracy of the last epoch."""
-  trained = run_cells.of_last_epoch(found, 'train_accuracy')
-  return run_cells.count_and_mean(trained)[1]
+  trained = run_figures.of_last_epoch(found, 'train_accuracy')
+  return summary.count_and_mean(trained)[1]

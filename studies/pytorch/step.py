@@ -1,43 +1,53 @@
 """An experiment's step in PyTorch, where that is installed."""
 
-import functools
 import importlib.util
 from collections.abc import Callable
 from typing import Any
 
 from official.core import config_definitions as cfg
 
-# What `pytorch_resnet9` has no option for.
-_FIXED = {
-  'task.model.backbone.type': 'resnet9',
-  'task.model.backbone.resnet9.first_layer': 'conv',
-  'task.model.backbone.resnet9.pool_before_norm': False,
-  'task.model.backbone.resnet9.norm_group_size': 0,
-  'task.model.backbone.resnet9.norm_scale': True,
-  'task.model.norm_activation.activation': 'relu',
-  'task.model.pooling': 'max',
-  'task.model.dropout_rate': 0.0,
-  'task.model.use_bias': False,
-  'task.freeze_backbone': False,
-  'task.losses.label_smoothing': 0.0,
-  'task.losses.l2_weight_decay': 0.0,
-  'task.train_data.preprocess_on_device': False,
-  'trainer.optimizer_config.optimizer.type': 'sgd_coupled_decay',
-  'trainer.optimizer_config.optimizer.sgd_coupled_decay.'
-  'exclude_from_weight_decay': [],
-  'trainer.optimizer_config.ema': None,
-  'runtime.num_gpus': 0,
-}
+from official_ext.benchmarks.report import Rival
+from official_ext.configs import comparison
+from official_ext.configs.fields import Tie
+from official_ext.experiments import small_images
+
+_SGD = 'trainer.optimizer_config.optimizer.sgd_coupled_decay'
+# What may be otherwise than in the recipe of 24 epochs.
+_WRITTEN = (
+  'task.model.num_classes',
+  'task.model.input_size',
+  'task.model.backbone.resnet9.channels',
+  'task.model.backbone.resnet9.kernel_initializer',
+  'task.model.norm_activation.norm_momentum',
+  'task.model.norm_activation.norm_epsilon',
+  'task.model.head.logit_scale',
+  'task.model.head.kernel_initializer',
+  'task.train_data.',
+  'task.validation_data.',
+  f'{_SGD}.momentum',
+  f'{_SGD}.nesterov',
+  f'{_SGD}.weight_decay',
+  'runtime.seed',
+)
 
 
 def why_not(params: cfg.ExperimentConfig) -> str | None:
   """Returns why there is nothing to compare with; None if there is."""
   if not importlib.util.find_spec('torch'):
     return 'PyTorch is not installed'
-  for place, value in _FIXED.items():
-    actual = functools.reduce(getattr, place.split('.'), params)
-    if actual != value:
-      return f'{place}={actual!r} is not written in PyTorch here'
+  recipe = small_images.small_images.__wrapped__().as_dict()
+  found = [
+    (each.place, each.now)
+    for each in comparison.differences(recipe, params, Tie.RUN)
+  ]
+  # Not of the training, but of what computes it.
+  if params.task.train_data.preprocess_on_device:
+    found.append(('preprocess_on_device', True))
+  if params.runtime.num_gpus > 0:
+    found.append(('runtime.num_gpus', params.runtime.num_gpus))
+  for place, value in found:
+    if not place.startswith(_WRITTEN):
+      return f'{place}={value!r} is not written in PyTorch here'
   return None
 
 
@@ -50,13 +60,13 @@ def build(params: cfg.ExperimentConfig, cores: int) -> Callable[[], float]:
   """
   import torch
 
-  from official_ext.benchmarks import pytorch_resnet9
+  from studies.pytorch import resnet9
 
   torch.set_num_threads(cores)
   task = params.task
   height, width, colors = task.model.input_size
   batch_size = task.train_data.global_batch_size
-  return pytorch_resnet9.build_step(
+  return resnet9.build_step(
     build_network(params),
     torch.randn(batch_size, colors, height, width),
     torch.randint(task.model.num_classes, [batch_size]),
@@ -67,10 +77,10 @@ def build(params: cfg.ExperimentConfig, cores: int) -> Callable[[], float]:
 
 def build_network(params: cfg.ExperimentConfig) -> Any:
   """Builds the experiment's network, a `torch.nn.Module`."""
-  from official_ext.benchmarks import pytorch_resnet9
+  from studies.pytorch import resnet9
 
   model = params.task.model
-  return pytorch_resnet9.build_network(
+  return resnet9.build_network(
     model.backbone.resnet9.channels,
     model.input_size,
     model.num_classes,
@@ -80,12 +90,15 @@ def build_network(params: cfg.ExperimentConfig) -> Any:
 
 
 def step_options(params: cfg.ExperimentConfig) -> dict[str, Any]:
-  """Returns what `pytorch_resnet9.build_step` takes from an experiment."""
+  """Returns what `resnet9.build_step` takes from an experiment."""
   sgd = params.trainer.optimizer_config.optimizer.sgd_coupled_decay
   return {
-    'logit_scale': params.task.model.logit_scale,
+    'logit_scale': params.task.model.head.logit_scale,
     'precision': params.runtime.mixed_precision_dtype,
     'momentum': sgd.momentum,
     'nesterov': sgd.nesterov,
     'weight_decay': sgd.weight_decay,
   }
+
+
+RIVAL = Rival('PyTorch', 'torch', why_not, build)

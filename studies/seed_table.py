@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from official_ext.errors import UserError
-from official_ext.studies import (
+from official_ext.repeats import run_figures
+from studies import (
   cost_table,
   markdown,
   run_cells,
@@ -59,7 +60,7 @@ def costs_by_seed(folder: str) -> str:
 
 
 def _check_seeds(
-  folder: str, base: run_cells.Records, changes: Sequence[run_cells.Records]
+  folder: str, base: run_figures.Records, changes: Sequence[run_figures.Records]
 ) -> None:
   seeds = {record['seed'] for record in base}
   for found in changes:
@@ -70,7 +71,7 @@ def _check_seeds(
       )
 
 
-def _by_seed(found: run_cells.Records, key: str) -> dict[int, float]:
-  figures = run_cells.of_last_epoch(found, key)
+def _by_seed(found: run_figures.Records, key: str) -> dict[int, float]:
+  figures = run_figures.of_last_epoch(found, key)
   seeds = [record['seed'] for record in found]
   return dict(zip(seeds, figures, strict=True))

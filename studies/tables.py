@@ -2,8 +2,8 @@
 
 Usage, in the checkout::
 
-  python -m official_ext.tables
-  python -m official_ext.tables --check
+  python -m studies.tables
+  python -m studies.tables --check
 
 A table stands between `<!-- table: KIND FOLDER -->`, the folder being one of
 records, and `<!-- end table -->`. Of the records that `official_ext.repeat`
@@ -45,7 +45,8 @@ def define_flags() -> None:
 
 def main() -> int:
   """Writes, or says, what does not agree with the records."""
-  from official_ext.studies import pages, plot
+  from official_ext import registry_imports  # noqa: F401
+  from studies import pages, plot
 
   if not _README.exists() or not _RECORDS.exists():
     raise UserError(

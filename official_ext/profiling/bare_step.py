@@ -7,9 +7,9 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras
-from official.core import config_definitions as cfg
-from official.core import task_factory, train_utils
+from official.core import train_utils
 
+from official_ext.configuration.experiment import Experiment
 from official_ext.modeling.optimization.moving_average import MovingAverage
 
 
@@ -26,14 +26,14 @@ class BareStep:
   run: Callable[[], tf.Tensor]
 
 
-def build(params: cfg.ExperimentConfig, num_replicas: int) -> BareStep:
+def build(experiment: Experiment, num_replicas: int) -> BareStep:
   """Builds the task's step of one replica, compiled as Garden's trainer does.
 
   Args:
-    params: The experiment; its precision is the policy already.
+    experiment: What to train; its precision is the policy already.
     num_replicas: Among how many a batch is divided.
   """
-  task = task_factory.get_task(params.task)
+  params, task = experiment.params, experiment.build_task()
   model = task.build_model()
   optimizer = train_utils.create_optimizer(task, params)
   if isinstance(optimizer, MovingAverage):

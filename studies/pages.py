@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from official_ext.errors import UserError
-from official_ext.studies import (
+from studies import (
   cost_table,
   figure_tables,
   run_tables,
   seed_table,
+  settings_tables,
 )
 
 KINDS: dict[str, Callable[..., str]] = {
@@ -23,6 +24,12 @@ KINDS: dict[str, Callable[..., str]] = {
   'benchmark': figure_tables.benchmark,
   'exports': figure_tables.exports,
   'profile': figure_tables.profile,
+}
+
+# Of code instead of records: what stands in place of FOLDER is a name.
+KINDS_OF_CODE: dict[str, Callable[[str], str]] = {
+  'part': settings_tables.part,
+  'experiment': settings_tables.experiment,
 }
 
 _MARKED = re.compile(
@@ -59,9 +66,12 @@ def fill(text: str, page: str) -> str:
 
 def _table(match: re.Match[str], page: str) -> str:
   kind, folder = match['kind'], match['folder']
+  if kind in KINDS_OF_CODE:
+    return match['begin'] + KINDS_OF_CODE[kind](folder) + match['end']
   if kind not in KINDS:
+    kinds = ', '.join([*KINDS, *KINDS_OF_CODE])
     raise UserError(
-      f'{page}: there is no table of kind {kind}; there are {", ".join(KINDS)}.'
+      f'{page}: there is no table of kind {kind}; there are {kinds}.'
     )
   if not any(pathlib.Path(folder).glob('*.json')):
     raise UserError(

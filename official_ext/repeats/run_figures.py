@@ -1,0 +1,87 @@
+"""Figures of repeated runs, and what a few say about all that could be made."""
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from scipy import stats
+
+from official_ext.errors import UserError
+
+_CONFIDENCE = 0.95
+_MIRROR = 'test_accuracy_mirror'
+
+# The records of one variant.
+Records = Sequence[dict[str, Any]]
+
+
+def of_last_epoch(found: Records, key: str) -> list[float]:
+  """Returns a figure of each run's last epoch."""
+  return [record['epochs'][-1][key] for record in found]
+
+
+def accuracies(found: Records) -> list[float]:
+  """Returns the test accuracy of each run, 0 to 1."""
+  return of_last_epoch(found, 'test_accuracy')
+
+
+def mirror_accuracies(found: Records) -> list[float]:
+  """Returns the accuracies with the mirror image; none where not evaluated.
+
+  Raises:
+    UserError: If some of the runs have one.
+  """
+  having = [record for record in found if _MIRROR in record['epochs'][-1]]
+  if having and len(having) < len(found):
+    raise UserError(
+      f'{len(having)} of the {len(found)} records of {found[0]["variant"]} '
+      f'have {_MIRROR}; train all of them alike.'
+    )
+  return of_last_epoch(having, _MIRROR)
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+  """Runs that differ by their seed.
+
+  Attributes:
+    runs: How many.
+    mean: Of their figures.
+    deviation: From run to run, that of a sample; None of one run.
+    half_width: Of the 95% interval of the mean; None where no deviation is.
+    best: The largest figure.
+  """
+
+  runs: int
+  mean: float
+  deviation: float | None
+  half_width: float | None
+  best: float
+
+
+def summarize(
+  values: Sequence[float], known_deviation: float | None = None
+) -> Summary:
+  """Returns the summary of at least one figure.
+
+  Args:
+    values: The figures.
+    known_deviation: From run to run, for the interval; None for an interval by
+      Student's t from the figures' own.
+  """
+  count = len(values)
+  deviation = statistics.stdev(values) if count > 1 else None
+  half_width = None
+  if known_deviation is not None:
+    half_width = t(math.inf) * known_deviation / math.sqrt(count)
+  elif deviation is not None:
+    half_width = t(count - 1) * deviation / math.sqrt(count)
+  mean, best = statistics.fmean(values), max(values)
+  return Summary(count, mean, deviation, half_width, best)
+
+
+def t(degrees_of_freedom: float) -> float:
+  """Returns half of the 95% interval of Student's t."""
+  return float(stats.t.ppf((1 + _CONFIDENCE) / 2, degrees_of_freedom))

@@ -1,0 +1,76 @@
+"""The table of repeated runs: a line for each variant."""
+
+import statistics
+from collections.abc import Sequence
+
+from official_ext.repeats import records, run_figures
+
+HEAD = (
+  'recipe',
+  'runs',
+  'mean, %',
+  'deviation',
+  '95% interval',
+  'best, %',
+  'seconds',
+)
+WITH_MIRROR = ', with the mirror image'
+
+
+def table(by_variant: records.ByVariant) -> str:
+  """Returns it for a terminal."""
+  lines = [HEAD, *rows(by_variant)]
+  widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+  return '\n'.join(
+    '  '.join(map(str.rjust, line, widths)).rstrip() for line in lines
+  )
+
+
+def rows(
+  by_variant: records.ByVariant, deviation: float | None = None
+) -> list[tuple[str, ...]]:
+  """Returns the lines of the variants, in the order of their names.
+
+  What was evaluated with the mirror image too has a line for that.
+
+  Args:
+    by_variant: The records.
+    deviation: From run to run, of accuracies of 0 to 1, known from elsewhere,
+      for the intervals; None to take that of the runs.
+  """
+  lines = []
+  for variant in sorted(by_variant):
+    found = by_variant[variant]
+    seconds = _range([record['train_seconds'] for record in found])
+    accuracies = run_figures.accuracies(found)
+    lines.append((variant, *_cells(accuracies, deviation), seconds))
+    mirror = run_figures.mirror_accuracies(found)
+    if mirror:
+      name = variant + WITH_MIRROR
+      lines.append((name, *_cells(mirror, deviation), seconds))
+  return lines
+
+
+def count_and_mean(values: Sequence[float]) -> tuple[str, str]:
+  """Returns how many accuracies of 0 to 1 there are, and their mean in %."""
+  return str(len(values)), f'{100 * statistics.fmean(values):.2f}'
+
+
+def _cells(
+  accuracies: Sequence[float], known_deviation: float | None
+) -> tuple[str, ...]:
+  result = run_figures.summarize(accuracies, known_deviation)
+  deviation, interval = '', ''
+  if result.deviation is not None:
+    deviation = f'{100 * result.deviation:.2f}'
+  if result.half_width is not None:
+    low, high = result.mean - result.half_width, result.mean + result.half_width
+    interval = f'{100 * low:.2f} to {100 * high:.2f}'
+  count, mean = count_and_mean(accuracies)
+  return count, mean, deviation, interval, f'{100 * result.best:.2f}'
+
+
+def _range(seconds: Sequence[float]) -> str:
+  """Returns the least and the most; a mean over machines would be of none."""
+  least, most = f'{min(seconds):,.0f}', f'{max(seconds):,.0f}'
+  return least if least == most else f'{least} to {most}'
