@@ -28,7 +28,7 @@ NARROW = [
 
 def build_step(shapes_dir, recipe, extra=()):
   """Returns a function that trains on one batch, compiled, and its batch."""
-  experiment = tiny.experiment(shapes_dir, [*NARROW, *extra], files=[recipe])
+  experiment = tiny.experiment_of(shapes_dir, [*NARROW, *extra], files=[recipe])
   params = experiment.params
   tf_keras.utils.set_random_seed(0)
   task = task_factory.get_task(params.task)
