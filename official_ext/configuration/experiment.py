@@ -79,11 +79,11 @@ class ExperimentParser(train_utils.ExperimentParser):
         f"--experiment='{name}' is not registered; "
         f'did you mean {", ".join(close or sorted(known))}?'
       )
-    others = sorted(gin_config.bound().intersection(known) - {name})
-    if others:
+    other = _other_bound(name)
+    if other:
       raise UserError(
-        f"gin binds arguments of {others[0]}, but --experiment='{name}'; give "
-        f'--experiment={others[0]}, or leave them out.'
+        f"gin binds arguments of {other}, but --experiment='{name}'; give "
+        f'--experiment={other}, or leave them out.'
       )
     try:
       params = super().base_experiment()
@@ -140,6 +140,12 @@ class ExperimentParser(train_utils.ExperimentParser):
     override = _override(params, text, '--params_override')
     self.trainer_keys = set(override.get('trainer') or {})
     return params
+
+
+def _other_bound(name: str) -> str:
+  """Returns an experiment besides this one that gin binds; '' for none."""
+  others = gin_config.bound().intersection(exp_factory._REGISTERED_CONFIGS)
+  return min(others - {name}, default='')
 
 
 def _with_place(text: str) -> str:
@@ -200,8 +206,15 @@ def parse_gin_alone() -> cfg.ExperimentConfig:
   Neither devices nor data are looked at: what they decide stays open.
 
   Raises:
-    UserError: If a name or the type of a value is wrong.
+    UserError: If a name or the type of a value is wrong, or another experiment
+      is bound.
   """
+  other = _other_bound(DEFAULT)
+  if other:
+    raise UserError(
+      f'gin binds arguments of {other}, but only {DEFAULT} is trained here; '
+      'leave them out.'
+    )
   parser = ExperimentParser(types.SimpleNamespace(experiment=DEFAULT))
   made = parser.base_experiment()
   params = parser.parse_gin(copy.deepcopy(made))
