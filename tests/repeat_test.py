@@ -16,7 +16,9 @@ import pytest
 from helpers import commands, example_records, tiny
 
 from official_ext import repeat
-from official_ext.configuration import gin_config
+from official_ext.configs import common, comparison
+from official_ext.configs.fields import Tie
+from official_ext.configuration import experiment, gin_config
 from official_ext.errors import RunError, Stopped, UserError
 from official_ext.machine import devices, stopping
 from official_ext.repeats import records, runs, settings
@@ -592,6 +594,67 @@ def test_counts_that_follow_from_the_epochs_are_no_settings():
   assert brought.by_change(example_records.settings_of(override), base) == [
     'trainer.train_steps = 9'
   ]
+
+
+def test_the_length_is_told_once_wherever_it_is_set():
+  override = "any_experiment.overrides = {'trainer.epochs': 7}"
+  asked = example_records.settings_of('run.epochs = 7')
+  assert example_records.settings_of(override) == asked
+  base = example_records.settings_of()
+  assert brought.by_change(asked, base) == ['trainer.epochs = 7']
+  # Of data whose size nothing knows yet, nor then the steps of an epoch.
+  base, asked, overridden = (
+    example_records.settings_of(f"data.dataset = 'procedural_shapes'\n{more}")
+    for more in ('', 'run.epochs = 7', override)
+  )
+  assert overridden == asked
+  assert brought.by_change(asked, base) == ['trainer.epochs = 7']
+
+
+def test_data_of_another_size_differ_in_no_count():
+  base = example_records.settings_of()
+  other = example_records.settings_of("data.dataset = 'procedural_shapes'")
+  places = [
+    'task.model.num_classes',
+    'task.model.input_size',
+    'task.train_data.tfds_name',
+    'task.validation_data.tfds_name',
+  ]
+  for one, another in ((base, other), (other, base)):
+    found = settings.differences(one, another)
+    assert [each.place for each in found] == places
+  part = example_records.settings_of("data.train_split = 'train[:5000]'")
+  assert brought.by_change(part, base) == [
+    "train_data.tfds_split = 'train[:5000]'"
+  ]
+
+
+_RECIPES = [
+  name
+  for name in gin_config.shipped_files()
+  if not re.match(r'gin/resnet9_(garden|maskrcnn|retinanet|segmentation)', name)
+]
+
+
+def test_most_recipes_are_of_the_experiment_that_is_repeated():
+  assert len(gin_config.shipped_files()) - len(_RECIPES) == 4
+
+
+@pytest.mark.parametrize('recipe', _RECIPES)
+def test_a_recipe_is_read_back_from_its_settings(recipe):
+  """Nothing is lost but what follows from the epochs and the data."""
+  gin_config.parse([recipe], [])
+  params = experiment.parse_gin_alone()
+  asked = settings.of(params)
+  assert asked == json.loads(json.dumps(asked))
+  found = settings.config(asked)
+  if params.trainer.steps_per_epoch:
+    common.set_steps_per_epoch(found.trainer, params.trainer.steps_per_epoch)
+  else:
+    common.set_lengths(found.trainer)
+  there = found.as_dict()
+  assert list(comparison.differences(there, params, Tie.FUTURE)) == []
+  assert settings.of(found) == asked
 
 
 @pytest.fixture

@@ -219,6 +219,11 @@ def parse_gin_alone() -> cfg.ExperimentConfig:
   made = parser.base_experiment()
   params = parser.parse_gin(copy.deepcopy(made))
   gin_config.check_used()
+  steps = params.trainer.steps_per_epoch
+  if steps:
+    _set_steps(params.trainer, steps, _changed(params.trainer, made.trainer))
+  else:
+    common.set_lengths(params.trainer)
   fields.check(params, made=made)
   return params
 
@@ -360,22 +365,30 @@ def _fit_to_data(
       f'{train.num_examples} images of {train.name}; use at most that many '
       '(gin: data.batch_size).'
     )
-  numbers = {
-    key: value
-    for key, value in params.trainer.as_dict().items()
-    if key in chosen and isinstance(value, int)
-  }
   steps = train.num_examples // batch_size
-  if numbers.get('steps_per_epoch', steps) != steps:
+  asked = params.trainer.steps_per_epoch
+  if 'steps_per_epoch' in chosen and asked != steps:
     raise UserError(
-      f'trainer.steps_per_epoch={numbers["steps_per_epoch"]} cannot be chosen; '
-      f'{train.num_examples} images in batches of {batch_size} are {steps}.'
+      f'trainer.steps_per_epoch={asked} cannot be chosen; {train.num_examples} '
+      f'images in batches of {batch_size} are {steps}.'
     )
-  common.set_steps_per_epoch(params.trainer, steps)
-  params.trainer.override(numbers)
+  _set_steps(params.trainer, steps, chosen)
   fields.check(params.trainer, 'trainer.', params.trainer)
   validation.check_trainer(params.trainer)
   return data
+
+
+def _set_steps(
+  trainer: common.TrainerConfig, steps: int, chosen: set[str]
+) -> None:
+  """Sets the steps of an epoch, and the counts but for those chosen."""
+  numbers = {
+    key: value
+    for key, value in trainer.as_dict().items()
+    if key in chosen and isinstance(value, int)
+  }
+  common.set_steps_per_epoch(trainer, steps)
+  trainer.override(numbers)
 
 
 def _check_same_classes(
