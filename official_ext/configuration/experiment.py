@@ -190,7 +190,7 @@ def parse(flags_obj: Any) -> Experiment:
     # A run's own params.yaml has counts that follow from its epochs and data;
     # with others, they are to follow from those.
     chosen = _changed(params.trainer, made.trainer)
-    chosen -= {'steps_per_epoch', *_counts_of_epochs(from_files.trainer)}
+    chosen -= {'steps_per_epoch', *common.following_counts(from_files.trainer)}
     data = _fit_to_data(params, chosen | parser.trainer_keys)
   try:
     params.validate()
@@ -257,20 +257,8 @@ def _forget_lengths(params: cfg.ExperimentConfig) -> None:
   """Leaves open what a schedule has from the trainer of its own file."""
   if isinstance(params.task, ImageClassificationTask):
     schedule = params.trainer.optimizer_config.learning_rate.get()
-    for key, value in common.lengths(params.trainer).items():
-      if value and getattr(schedule, key, None) == value:
-        setattr(schedule, key, 0)
-
-
-def _counts_of_epochs(trainer: common.TrainerConfig) -> set[str]:
-  """Returns the trainer's counts of steps that its epochs make what they are.
-
-  Args:
-    trainer: Of a file; where its steps are not filled in, no count is one.
-  """
-  steps = trainer.steps_per_epoch
-  counts = common.counts_of_epochs(trainer, steps)
-  return {k for k, v in counts.items() if steps and getattr(trainer, k) == v}
+    for key in common.following_lengths(params.trainer):
+      setattr(schedule, key, 0)
 
 
 def _override(

@@ -57,18 +57,12 @@ def _without_places(config: hyperparams.Config, inherited: Tie) -> Settings:
 def _following_from_epochs(params: cfg.ExperimentConfig) -> list[str]:
   """Returns the places of counts that say no more than the epochs do."""
   trainer = params.trainer
-  counts = common.counts_of_epochs(trainer, trainer.steps_per_epoch)
-  rate = trainer.optimizer_config.learning_rate
-  schedule = f'trainer.optimizer_config.learning_rate.{rate.type}'
-  lengths = common.lengths(trainer)
+  kind = trainer.optimizer_config.learning_rate.type
+  schedule = f'trainer.optimizer_config.learning_rate.{kind}'
   return [
     'trainer.steps_per_epoch',
-    *(f'trainer.{k}' for k, v in counts.items() if getattr(trainer, k) == v),
-    *(
-      f'{schedule}.{k}'
-      for k, v in lengths.items()
-      if getattr(rate.get(), k, None) == v
-    ),
+    *(f'trainer.{key}' for key in common.following_counts(trainer)),
+    *(f'{schedule}.{key}' for key in common.following_lengths(trainer)),
   ]
 
 
