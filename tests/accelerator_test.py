@@ -1,5 +1,6 @@
 """What an accelerator would compile, by XLA on the CPU."""
 
+import contextlib
 import functools
 import re
 
@@ -28,7 +29,7 @@ NARROW = [
 
 def build_step(shapes_dir, recipe, extra=()):
   """Returns a function that trains on one batch, compiled, and its batch."""
-  experiment = tiny.experiment(shapes_dir, [*NARROW, *extra], files=[recipe])
+  experiment = tiny.experiment_of(shapes_dir, [*NARROW, *extra], files=[recipe])
   params = experiment.params
   tf_keras.utils.set_random_seed(0)
   task = task_factory.get_task(params.task)
@@ -65,12 +66,15 @@ def test_the_step_compiles_small_and_without_a_condition(
 def test_the_step_is_the_one_of_the_cpu(shapes_dir):
   """Three steps, each way with its own pool, norm, activation and average."""
   recipe, losses, weights = 'gin/resnet9_dawn.gin', [], []
-  for way in (placement.as_on_accelerator, tf.init_scope):
+  for way in (placement.as_on_accelerator, contextlib.nullcontext):
     with way():
       step, batch, model = build_step(shapes_dir, recipe)
-      losses.append([float(step(*batch)['loss']) for _ in range(3)])
+      first = float(step(*batch)['loss'])
+      # The first step makes the optimizer's variables and is traced for that.
+      traced = step.experimental_get_tracing_count()
+      losses.append([first, *(float(step(*batch)['loss']) for _ in range(2))])
+      assert step.experimental_get_tracing_count() == traced
       weights.append(model.get_weights())
-      assert step.experimental_get_tracing_count() == 1
   np.testing.assert_allclose(*losses, rtol=1e-5)
   for ours, theirs in zip(*weights, strict=True):
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
@@ -98,10 +102,11 @@ def test_xla_trains_deterministically(shapes_dir, recipe):
   ]
   for process in processes:
     process.start()
-  one, other = results.get(), results.get()
-  assert one == other
   for process in processes:
     process.join()
+  # Nothing comes from one that has failed.
+  assert [process.exitcode for process in processes] == [0, 0]
+  assert results.get() == results.get()
 
 
 def values_and_gradient(layer, x, dy):
@@ -137,7 +142,7 @@ def test_ghost_norm_at_once_is_that_of_the_slices(scale):
   x = tf.constant(random.normal(3, 2, (8, 6, 5, 4)), tf.float32)
   dy = tf.constant(random.normal(size=x.shape), tf.float32)
   found = []
-  for way in (placement.as_on_accelerator, tf.init_scope):
+  for way in (placement.as_on_accelerator, contextlib.nullcontext):
     layer = GhostBatchNormalization(4, 'celu', scale=scale, momentum=0.5)
     layer.build(x.shape)
     with way(), tf.GradientTape() as tape:
@@ -165,7 +170,7 @@ def test_celu_on_an_accelerator_is_that_of_the_cpu(dtype):
 @pytest.mark.parametrize('interval', [1, 3])
 def test_an_average_without_a_condition_is_the_same(interval):
   found = []
-  for way in (placement.as_on_accelerator, tf.init_scope):
+  for way in (placement.as_on_accelerator, contextlib.nullcontext):
     with way():
       model = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=[3])])
       model.set_weights([np.arange(6.0).reshape(3, 2), np.zeros(2)])

@@ -10,6 +10,7 @@ from official.core import exp_factory
 from official_ext.augmentation.crop import Crop
 from official_ext.augmentation.cutout import Cutout
 from official_ext.augmentation.flip import Flip
+from official_ext.configs.optimization import MovingAverageConfig
 from official_ext.configuration import experiment, gin_config
 from official_ext.dataloaders.image_source import ImageDataInfo
 from official_ext.errors import UserError
@@ -115,6 +116,15 @@ def test_a_misspelt_key_where_garden_takes_any(parse, override, message):
   """In place of None, and in a list."""
   with pytest.raises(UserError, match=message):
     parse(params_override=override)
+
+
+def test_an_override_makes_what_was_none(parse):
+  place = 'trainer.optimizer_config.ema'
+  params = parse(params_override=f'{place}.average_decay=0.5')
+  average = params.trainer.optimizer_config.ema
+  assert average == MovingAverageConfig(average_decay=0.5)
+  with pytest.raises(UserError, match=f'{place}.average_decay=1.0 must be'):
+    parse(params_override=f'{place}.average_decay=1.0')
 
 
 def test_a_list_of_configs_is_replaced(parse):

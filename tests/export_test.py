@@ -1,26 +1,18 @@
 """A run's model loaded, exported, and run by those who have it alone."""
 
-import contextlib
-import io
 import json
-import os
 import pathlib
 import shutil
-import subprocess
-import sys
-import types
 
 import numpy as np
 import pytest
-import tensorflow as tf
 import tf_keras
-from helpers import commands, tiny
+from helpers import commands
 from official.core import export_base
 
-from official_ext import export as command
 from official_ext.datasets import procedural_shapes
 from official_ext.errors import RunError, UserError
-from official_ext.serving import export_lib, standalone, trained_model
+from official_ext.serving import export_lib, trained_model
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -68,136 +60,20 @@ def test_any_checkpoint_can_be_named(trained_run):
     trained_model.load_for_inference(str(trained_run), f'ckpt-{first["step"]}')
 
 
-def test_averaged_weights_are_used(shapes_dir, tmp_path):
-  tiny.run(
-    shapes_dir,
-    tmp_path,
-    override='{trainer: {train_steps: 6, optimizer_config: {ema: '
-    '{average_decay: 0.5, trainable_weights_only: false}}}}',
-  )
-  rows = rows_of(tmp_path)
-  newest = trained_model.load_for_inference(str(tmp_path))
-  assert newest.averaged
-  assert_evaluates_like(newest, rows[-1])
-  best = trained_model.load_for_inference(str(tmp_path), 'best')
-  assert_evaluates_like(best, max(rows, key=lambda r: r['test_accuracy']))
-
-
-@pytest.fixture(scope='module')
-def exported(trained_run, tmp_path_factory):
-  """The folder that the command makes, and what it prints."""
-  folder = tmp_path_factory.mktemp('work') / 'deep' / 'exported'
-  flags = types.SimpleNamespace(
-    model_dir=str(trained_run),
-    export_dir=str(folder),
-    checkpoint='',
-    data_dir='',
-    evaluate=True,
-  )
-  output = io.StringIO()
-  with (
-    pytest.MonkeyPatch.context() as patch,
-    contextlib.redirect_stdout(output),
-  ):
-    patch.setattr(command, 'FLAGS', flags)
-    command.main()
-  return folder, output.getvalue()
-
-
-def test_what_is_exported(exported):
-  folder, _ = exported
-  assert sorted(os.listdir(folder.parent)) == ['exported']
-  assert sorted(os.listdir(folder)) == [
-    'class_names.txt',
-    'dynamic_range.tflite',
-    'evaluation.json',
-    'float16.tflite',
-    'float32.tflite',
-    'params.yaml',
-    'saved_model',
-  ]
-  names = (folder / 'class_names.txt').read_text().splitlines()
-  assert names == list(procedural_shapes.CLASS_NAMES)
-
-
-def test_each_export_agrees_with_the_trainers_evaluation(exported, trained_run):
-  folder, output = exported
-  rows = json.loads((folder / 'evaluation.json').read_text())
-  by_name = {row['name']: row for row in rows}
-  expected = rows_of(trained_run)[-1]['test_accuracy']
-  for name in ('trained model', 'saved_model', 'float32.tflite'):
-    assert by_name[name]['accuracy'] == pytest.approx(expected, abs=1e-6)
-    assert by_name[name]['agreement'] == 1
-    assert by_name[name]['max_difference'] < 1e-5
-  for name, limit in (('float16.tflite', 1e-2), ('dynamic_range.tflite', 0.1)):
-    assert 1e-6 < by_name[name]['max_difference'] < limit
-  for name, row in by_name.items():
-    assert f'{name:22} {row["accuracy"]:8.2%}' in output
-
-
-def test_the_saved_model_takes_any_batch(exported, trained_run):
-  trained = trained_model.load_for_inference(str(trained_run))
-  loaded = tf.saved_model.load(str(exported[0] / 'saved_model'))
-  serve = loaded.signatures['serving_default']
-  for count in (1, 3):
-    images = np.random.RandomState(count).randint(
-      0, 256, (count, 32, 32, 3), np.uint8
-    )
-    outputs = serve(inputs=tf.constant(images))
-    assert outputs.keys() == {'logits', 'probabilities', 'class_name'}
-    logits = trained.logits(images).numpy()
-    np.testing.assert_allclose(outputs['logits'], logits, rtol=1e-5, atol=1e-6)
-    odds = np.exp(np.float64(logits))
-    expected = odds / odds.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(outputs['probabilities'], expected, rtol=1e-5)
-    names = [name.decode() for name in outputs['class_name'].numpy()]
-    assert names == [trained.class_names[i] for i in logits.argmax(axis=1)]
-
-
-def test_a_tflite_file_runs_where_the_package_cannot_be_imported(
-  exported, tmp_path
-):
-  images = np.random.RandomState(0).randint(0, 256, (103, 32, 32, 3), np.uint8)
-  np.save(tmp_path / 'images.npy', images)
-  model = str(exported[0] / 'float32.tflite')
-  arguments = ['', model, str(tmp_path / 'images.npy'), str(tmp_path / 'p.npy')]
-  code = (
-    f'import runpy, sys; sys.argv = {arguments};'
-    f'runpy.run_path({standalone.__file__!r}, run_name="__main__");'
-    'assert not any(name.startswith("official") for name, module in '
-    'sys.modules.items() if module);'
-    'import official_ext'
-  )
-  result = subprocess.run(
-    [sys.executable, '-c', code],
-    cwd=ROOT,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
-  assert 'import of official_ext halted' in result.stderr
-  probabilities = np.load(tmp_path / 'p.npy')
-  assert probabilities.shape == (103, 10)
-  np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
-
-
-def test_nothing_is_written_over(exported, trained_run):
-  trained = trained_model.load_for_inference(str(trained_run))
-  before = sorted(exported[0].rglob('*'))
-  with pytest.raises(UserError, match='exists already'):
-    export_lib.export(trained, str(exported[0]))
-  assert sorted(exported[0].rglob('*')) == before
-
-
 def test_a_full_disk_leaves_nothing(trained_run, tmp_path, monkeypatch):
   def fail(*_, **__):
     raise OSError(28, 'No space left on device')
 
   monkeypatch.setattr(export_base, 'export', fail)
   trained = trained_model.load_for_inference(str(trained_run))
+  layers = trained.model.backbone.layers
+  before = [layer.trainable for layer in layers]
   with pytest.raises(RunError, match='No space left'):
     export_lib.export(trained, str(tmp_path / 'exported'))
   assert not list(tmp_path.iterdir())
+  # They were frozen for the export.
+  assert [layer.trainable for layer in layers] == before
+  assert any(before)
 
 
 @pytest.mark.parametrize(

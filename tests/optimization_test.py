@@ -131,14 +131,3 @@ def test_excluded_variables_do_not_decay():
   np.testing.assert_allclose(gamma, [1.0])
   again = sgd.SGDCoupledDecay.from_config(optimizer.get_config())
   assert again.get_config() == optimizer.get_config()
-
-
-def test_decay_is_not_keras_decoupled_one():
-  """After two steps without a gradient, momentum carries the decay on."""
-  optimizer = sgd.SGDCoupledDecay(0.1, momentum=0.9, weight_decay=0.5)
-  weight = tf.Variable([1.0])
-  for _ in range(2):
-    optimizer.apply_gradients([(tf.zeros([1]), weight)])
-  first = 1 - 0.1 * 0.5
-  second = first - 0.9 * 0.1 * 0.5 - 0.1 * 0.5 * first
-  np.testing.assert_allclose(weight, [second], rtol=1e-6)

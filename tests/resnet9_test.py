@@ -45,18 +45,27 @@ def test_parameter_counts():
 
 
 @pytest.mark.parametrize(
-  ('activation', 'order'),
-  [('relu', ['pool', 'relu']), ('swish', ['swish', 'pool'])],
+  ('activation', 'pool_before_norm', 'order'),
+  [
+    ('relu', False, ['bn', 'pool', 'relu']),
+    ('swish', False, ['bn', 'swish', 'pool']),
+    ('celu', True, ['pool', 'bn', 'celu']),
+    ('swish', True, ['pool', 'bn', 'swish']),
+  ],
 )
-def test_the_layers_are_the_originals_in_order(activation, order):
+def test_the_layers_are_the_originals_in_order(
+  activation, pool_before_norm, order
+):
   """A max pool and a ReLU commute, so the cheaper order is the same network."""
-  backbone = resnet9.ResNet9(activation=activation)
+  backbone = resnet9.ResNet9(
+    channels=SMALL, activation=activation, pool_before_norm=pool_before_norm
+  )
   kinds = [type(layer).__name__ for layer in backbone.layers[1:]]
   names = {'SmallMapConv2D': 'conv', 'BatchNormalization': 'bn'}
   names |= {'MaxPool2D': 'pool', 'Add': 'add', 'Activation': activation}
   kinds = [names.get(kind, activation) for kind in kinds]
   conv_bn = ['conv', 'bn', activation]
-  pooled = ['conv', 'bn', *order]
+  pooled = ['conv', *order]
   residual = conv_bn * 2 + ['add']
   assert kinds == conv_bn + pooled + residual + pooled * 2 + residual
   for layer in backbone.layers:

@@ -19,10 +19,10 @@ BINDINGS = (
 )
 
 
-def experiment_of(shapes_dir, bindings=(), override=''):
+def experiment_of(shapes_dir, bindings=(), override='', files=()):
   """Returns three epochs of three steps, with their data."""
   data_dir = f"data.data_dir = '{shapes_dir}'"
-  gin_config.parse([], [*BINDINGS, data_dir, *bindings])
+  gin_config.parse(files, [*BINDINGS, data_dir, *bindings])
   return experiment.parse(Flags(params_override=override))
 
 
