@@ -21,7 +21,9 @@ from official_ext.augmentation.cutout import Cutout
 from official_ext.augmentation.flip import Flip
 from official_ext.configs.image_classification import DataConfig
 from official_ext.dataloaders import classification_input, preprocessing
+from official_ext.dataloaders.resident import ResidentImages
 from official_ext.errors import UserError
+from official_ext.ops import placement
 
 
 def validation_config(**overrides):
@@ -67,7 +69,7 @@ def test_images_are_those_of_their_labels_augmented():
 
   dataset = classification_input.build(data, config)
   for number, (images, labels) in enumerate(batches(dataset, 12)):
-    originals, _ = classification_input.gather(data, labels)
+    originals = tf.gather(data.images, labels)
     epoch, step = map(tf.constant, divmod(number, 5))
     batch = preprocessing.Unprocessed(originals, epoch, step, tf.constant(0))
     expected = preprocessing.for_training(batch, config)
@@ -84,9 +86,12 @@ def test_the_device_makes_of_the_bytes_what_the_host_does(
     train_config(preprocess_on_device=flag) for flag in (False, True)
   )
 
+  resident = ResidentImages(data, [''])
+
   @tf.function(jit_compile=jit_compile)
   def on_device(batch):
-    return preprocessing.for_training(batch, there)
+    images = resident.gather(batch.images)
+    return preprocessing.for_training(batch._replace(images=images), there)
 
   by_host = classification_input.build(data, here, context)
   unprocessed = classification_input.build(data, there, context, start_step=2)
@@ -94,20 +99,29 @@ def test_the_device_makes_of_the_bytes_what_the_host_does(
   for (batch, labels), (images, same_labels) in zip(
     unprocessed, expected, strict=False
   ):
-    assert batch.images.dtype == tf.uint8
+    assert batch.images.dtype == tf.int32
+    assert batch.images.shape == labels.shape
     np.testing.assert_array_equal(labels, same_labels)
     np.testing.assert_allclose(on_device(batch), images, rtol=0, atol=1e-6)
 
 
-def test_evaluation_on_the_device_is_given_the_bytes():
+def test_evaluation_on_the_device_is_told_which_images():
   data = make_data(23)
   config = validation_config(preprocess_on_device=True)
-  images, _ = map(
+  rows, labels = map(
     np.concatenate,
     zip(*batches(classification_input.build(data, config)), strict=True),
   )
-  assert images.dtype == np.uint8
-  np.testing.assert_array_equal(images, data.images)
+  np.testing.assert_array_equal(rows, np.arange(23))
+  np.testing.assert_array_equal(labels, data.labels)
+
+
+@pytest.mark.parametrize('asked', [None, True, False])
+def test_images_live_on_a_gpu_unless_told_otherwise(asked):
+  config = train_config(preprocess_on_device=asked)
+  assert preprocessing.on_device(config) == bool(asked)
+  with placement.as_on_accelerator():
+    assert preprocessing.on_device(config) == (asked is not False)
 
 
 def test_the_seed_decides_all():

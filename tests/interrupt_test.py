@@ -56,17 +56,17 @@ def test_a_stop_inside_an_epoch_leaves_no_trace(
   """Stopped after steps 1, 4 and 6 of nine, in epochs of three."""
   monkeypatch.setattr(sys, 'argv', ['train.py', '--model_dir=old', '--x=a b'])
   tiny.run(shapes_dir, tmp_path / 'straight', mode=mode)
-  step_ends = progress.Progress.step_ends
+  steps_end = progress.Progress.steps_end
   for stop_at in (1, 4, 6):
     ended = itertools.count(last_step(tmp_path / 'stopped') + 1)
 
-    def step_ends_and_stops(self, ended=ended, stop_at=stop_at):
-      step_ends(self)
+    def steps_end_and_stop(self, count, ended=ended, stop_at=stop_at):
+      steps_end(self, count)
       if self._name == 'train' and next(ended) == stop_at:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.2)  # Another thread hears it.
 
-    monkeypatch.setattr(progress.Progress, 'step_ends', step_ends_and_stops)
+    monkeypatch.setattr(progress.Progress, 'steps_end', steps_end_and_stop)
     with pytest.raises(Stopped) as stopped:
       tiny.run(shapes_dir, tmp_path / 'stopped', mode=mode)
     assert stopped.value.status == 143
@@ -75,7 +75,7 @@ def test_a_stop_inside_an_epoch_leaves_no_trace(
       f"official_ext.train '--x=a b' --model_dir {tmp_path / 'stopped'}"
     )
     assert last_step(tmp_path / 'stopped') == stop_at
-  monkeypatch.setattr(progress.Progress, 'step_ends', step_ends)
+  monkeypatch.setattr(progress.Progress, 'steps_end', steps_end)
   tiny.run(shapes_dir, tmp_path / 'stopped', mode=mode)
   assert_same_run(tmp_path / 'straight', tmp_path / 'stopped')
   assert [row['step'] for row in rows(tmp_path / 'stopped')] == [3, 6, 9]

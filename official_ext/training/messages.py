@@ -3,8 +3,11 @@
 import os
 import shlex
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import psutil
 
 from official_ext.errors import Stopped
 from official_ext.machine import devices
@@ -123,6 +126,7 @@ def say_result(request: Request, rows: Sequence[Mapping[str, Any]]) -> None:
   _say_metrics(rows[-1])
   if request.trains:
     _say_accuracy(rows[-1])
+    _say_time(rows)
     _say_files(request)
 
 
@@ -147,6 +151,13 @@ def _say_accuracy(row: Mapping[str, Any]) -> None:
     f'Test accuracy {", ".join(seen)} after '
     f'{row["total_train_seconds"]:.1f} s of training.'
   )
+
+
+def _say_time(rows: Sequence[Mapping[str, Any]]) -> None:
+  """Says what a user has waited for besides of training."""
+  compiling = sum(row.get('compile_seconds', 0) for row in rows)
+  since = time.time() - psutil.Process().create_time()
+  print(f'Compiling took {compiling:.1f} s; {since:.0f} s since the command.')
 
 
 def _say_files(request: Request) -> None:

@@ -1,0 +1,162 @@
+"""Compiling before the clock starts: what it leaves, and who is told."""
+
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import tiny
+
+from official_ext.command_line import compile_cache
+from official_ext.ops import placement
+from official_ext.progress import bar, epoch_table
+from official_ext.training import optimizers, start, trainer, warm_up
+
+AVERAGE = [
+  'small_images.average = @moving_average()',
+  'moving_average.interval = 2',
+]
+
+
+def test_variables_are_what_they_were():
+  module = tf.Module()
+  module.inner, lone = tf.Variable([1.0, 2.0]), tf.Variable(3)
+
+  def change():
+    module.inner.assign([5.0, 6.0])
+    lone.assign_add(1)
+    raise ValueError('in the middle')
+
+  with pytest.raises(ValueError, match='in the middle'):
+    warm_up.without_trace([module, lone], change)
+  np.testing.assert_array_equal(module.inner, [1.0, 2.0])
+  assert lone.numpy() == 3
+
+
+def test_a_trained_step_leaves_no_trace(shapes_dir, tmp_path, monkeypatch):
+  """Weights, momentum, averages, counts and metrics, and those of the bar."""
+  compile_step, seen = trainer.Trainer._compile, []
+
+  def state(self):
+    variables = optimizers.all_variables(self.optimizer)
+    variables += [*self.model.variables, self.global_step]
+    variables += [v for m in self._epoch_metrics() for v in m.variables]
+    return [variable.numpy() for variable in variables]
+
+  def compile_and_compare(self, step):
+    before = state(self)
+    compile_step(self, step)
+    after = state(self)
+    assert len(before) > 60
+    for one, other in zip(before, after, strict=True):
+      np.testing.assert_array_equal(one, other)
+    seen.append(step)
+
+  monkeypatch.setattr(trainer.Trainer, '_compile', compile_and_compare)
+  tiny.run(shapes_dir, tmp_path, AVERAGE)
+  assert seen == [0]
+
+
+def test_the_time_of_compiling_is_apart(shapes_dir, tmp_path, capsys):
+  tiny.run(shapes_dir, tmp_path)
+  rows = epoch_table.read(tmp_path / 'epochs.jsonl')
+  first, *others = (row['compile_seconds'] for row in rows)
+  assert first > 0
+  assert others == [0, 0]
+  # To trace a step takes longer than a step of this network.
+  assert first > rows[0]['train_seconds']
+  assert f'Compiling took {first:.1f} s' in capsys.readouterr().out
+
+
+def test_one_program_trains_and_one_a_shape_evaluates(
+  shapes_dir, tmp_path, monkeypatch
+):
+  """Over a run that stops nowhere: 50 test images in batches of 20."""
+  built = []
+  start_build = start._build
+
+  def build(*args):
+    built.append(start_build(*args))
+    return built[-1]
+
+  monkeypatch.setattr(start, '_build', build)
+  tiny.run(shapes_dir, tmp_path)
+  (made,) = built
+  assert made._run_steps.experimental_get_tracing_count() == 1
+
+
+def test_a_gpus_chunks_are_the_same_run(shapes_dir, tmp_path, monkeypatch):
+  """Of two steps, in epochs of three, on images that are resident."""
+  told = []
+  steps_end = bar.Progress.steps_end
+
+  def listening(self, count):
+    if self._name == 'train':
+      told.append(count)
+    steps_end(self, count)
+
+  monkeypatch.setattr(bar.Progress, 'steps_end', listening)
+  monkeypatch.setattr(trainer, '_CHUNK', 2)
+  tiny.run(shapes_dir, tmp_path / 'cpu', ['run.deterministic = False'])
+  assert told == [1] * 9
+  told.clear()
+  with placement.as_on_accelerator():
+    tiny.run(shapes_dir, tmp_path / 'gpu')
+  assert told == [2, 1] * 3
+  ours, theirs = (
+    [row['train_loss'] for row in epoch_table.read(path / 'epochs.jsonl')]
+    for path in (tmp_path / 'cpu', tmp_path / 'gpu')
+  )
+  np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+  for variable in ('TF_XLA_FLAGS', 'XLA_FLAGS'):
+    monkeypatch.delenv(variable, raising=False)
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+  return compile_cache.folder()
+
+
+def test_the_cache_is_the_users_and_this_tensorflows(cache, tmp_path):
+  compile_cache.turn_on()
+  assert cache == tmp_path / 'official_ext' / f'xla-{tf.__version__}'
+  assert cache.is_dir()
+  flags = compile_cache.os.environ
+  assert flags['TF_XLA_FLAGS'] == (
+    f'--tf_xla_persistent_cache_directory={cache}'
+  )
+  compile_cache.turn_on()
+  assert flags['TF_XLA_FLAGS'].count('=') == 1
+
+
+def test_flags_of_the_users_own_stay(cache, monkeypatch):
+  own = '--tf_xla_persistent_cache_directory=/mine'
+  monkeypatch.setenv('TF_XLA_FLAGS', own)
+  monkeypatch.setenv('XLA_FLAGS', '--xla_dump_to=/there')
+  compile_cache.turn_on()
+  flags = compile_cache.os.environ
+  assert flags['TF_XLA_FLAGS'] == own
+  assert flags['XLA_FLAGS'].startswith('--xla_dump_to=/there --xla_gpu_')
+
+
+def test_a_file_that_changed_is_removed(cache):
+  compile_cache.turn_on()
+  one, other = cache / 'one.pb', cache / 'other.pb'
+  one.write_bytes(b'compiled')
+  other.write_bytes(b'compiled too')
+  compile_cache.turn_on()
+  other.write_bytes(b'')
+  compile_cache.turn_on()
+  assert sorted(path.name for path in cache.iterdir()) == [
+    'one.pb',
+    'one.sha256',
+  ]
+
+
+def test_a_folder_that_cannot_be_made_is_done_without(monkeypatch, tmp_path):
+  (tmp_path / 'file').touch()
+  monkeypatch.setenv('XDG_CACHE_HOME', str(pathlib.Path(tmp_path, 'file')))
+  monkeypatch.delenv('TF_XLA_FLAGS', raising=False)
+  compile_cache.turn_on()
+  assert 'TF_XLA_FLAGS' not in compile_cache.os.environ
