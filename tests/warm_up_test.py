@@ -160,3 +160,9 @@ def test_a_folder_that_cannot_be_made_is_done_without(monkeypatch, tmp_path):
   monkeypatch.delenv('TF_XLA_FLAGS', raising=False)
   compile_cache.turn_on()
   assert 'TF_XLA_FLAGS' not in compile_cache.os.environ
+
+
+def test_an_average_is_written_once_an_evaluation(shapes_dir, tmp_path):
+  tiny.run(shapes_dir, tmp_path, AVERAGE)
+  checkpoints = {path.parent.name for path in tmp_path.rglob('*.index')}
+  assert checkpoints == {tmp_path.name, 'best'}

@@ -4,8 +4,9 @@ import contextlib
 import io
 from typing import Any
 
+import orbit
 import tensorflow as tf
-from official.core import train_lib
+from official.core import actions, train_lib
 
 from official_ext.progress.epoch_table import EpochTable
 from official_ext.training.controller import Controller
@@ -68,6 +69,20 @@ class _Runner(train_lib.OrbitExperimentRunner):
       checkpoint_interval=self.params.trainer.checkpoint_interval,
       last_checkpoint_step=int(self.trainer.global_step.numpy()),
     )
+
+  def _build_controller(self, *args: Any, **kwargs: Any) -> orbit.Controller:
+    """Returns Garden's controller, without a third write of an average.
+
+    Garden writes it to `ema_checkpoints` after each evaluation. It is in each
+    checkpoint, beside the weights, and in the best one as the weights.
+    """
+    controller = super()._build_controller(*args, **kwargs)
+    controller._eval_actions = [
+      action
+      for action in controller._eval_actions
+      if not isinstance(action, actions.EMACheckpointing)
+    ]
+    return controller
 
   def run(self) -> None:
     """Runs Garden's controller in a mode.
