@@ -77,9 +77,9 @@ class _Runner(train_lib.OrbitExperimentRunner):
     checkpoint, beside the weights, and in the best one as the weights.
     """
     controller = super()._build_controller(*args, **kwargs)
-    controller._eval_actions = [
+    controller.eval_actions = [
       action
-      for action in controller._eval_actions
+      for action in controller.eval_actions
       if not isinstance(action, actions.EMACheckpointing)
     ]
     return controller
