@@ -90,9 +90,10 @@ def test_a_speed_is_units_over_the_time_of_the_second_half(monkeypatch):
 
 
 def test_garden_reads_a_data_set_that_is_not_on_its_list(shapes_dir):
-  params = tiny.config(shapes_dir)
-  assert input_pipelines.why_not_stock(params) is None
-  pull = input_pipelines.stock(params, tf.distribute.get_strategy())
+  experiment = tiny.experiment_of(shapes_dir)
+  assert input_pipelines.why_not_stock(experiment) is None
+  strategy = tf.distribute.get_strategy()
+  pull = input_pipelines.stock(experiment.params, strategy)
   images, labels = pull()
   assert images.shape == (30, 32, 32, 3)
   assert labels.shape == (30,)
@@ -105,21 +106,40 @@ def test_what_pytorch_or_garden_do_not_do_is_not_compared(
 ):
   monkeypatch.setattr(importlib.util, 'find_spec', lambda name: name)
 
-  def config(line):
-    return tiny.config(shapes_dir, [f'resnet9_cifar10.{line}'])
+  def reason(line):
+    return pytorch_step.why_not(tiny.config(shapes_dir, [line]))
 
-  assert pytorch_step.why_not(config('channels = [4, 8, 8, 8]')) is None
   for line in (
-    "first_layer = 'whitening'",
-    'pool_before_norm = True',
-    'norm_group_size = 10',
-    'norm_scale = False',
-    'freeze_backbone = True',
-    "activation = 'celu'",
+    'resnet9.channels = [4, 8, 8, 16]',
+    "head.kernel_initializer = 'he_uniform'",
+    'head.logit_scale = 1.0',
+    'norm_activation.norm_epsilon = 1e-3',
+    'sgd_coupled_decay.nesterov = False',
+    'small_images.augmentations = [@crop()]',
+    'data.eval_batch_size = 50',
   ):
-    name = line.split(' ')[0]
-    assert f'{name}=' in pytorch_step.why_not(config(line))
-  on_device = config('preprocess_on_device = True')
+    assert reason(line) is None
+  for line in (
+    "resnet9.first_layer = 'whitening'",
+    'resnet9.pool_before_norm = True',
+    'resnet9.norm_group_size = 10',
+    'resnet9.norm_scale = False',
+    'small_images.freeze_backbone = True',
+    'losses.label_smoothing = 0.1',
+    "norm_activation.activation = 'celu'",
+    "head.pooling = 'avg'",
+    'head.use_bias = True',
+    'small_images.average = @moving_average()',
+    'sgd_coupled_decay.exclude_from_weight_decay = ["beta"]',
+    'data.preprocess_on_device = True',
+  ):
+    name = line.split(' ')[0].rpartition('.')[2]
+    name = {'average': 'ema', 'label_smoothing': 'one_hot'}.get(name, name)
+    assert f'{name}=' in reason(line)
+    assert reason(line).endswith(' is not written in PyTorch here')
+  on_device = tiny.experiment_of(
+    shapes_dir, ['data.preprocess_on_device = True']
+  )
   assert 'the step here' in input_pipelines.why_not_stock(on_device)
 
 
@@ -169,9 +189,11 @@ def test_a_profile_without_convolutions_is_left_out(steps, macs, left_out):
 
 
 def test_parts_of_a_cpu_are_not_measured(shapes_dir):
-  params = tiny.config(shapes_dir, override='runtime.num_logical_cpus=2')
+  experiment = tiny.experiment_of(
+    shapes_dir, override='runtime.num_logical_cpus=2'
+  )
   with pytest.raises(UserError, match='num_logical_cpus=2 divides the cores'):
-    suite.run(params, [], 1, 0.1)
+    suite.run(experiment, [], 1, 0.1)
 
 
 def test_a_file_is_never_overwritten(tmp_path):
@@ -415,7 +437,7 @@ def test_pytorch_is_left_out_where_it_is_another_network(shapes_dir):
   params = tiny.config(shapes_dir, ["head.pooling = 'avg'"])
   assert pytorch_step.why_not(params) in (
     'PyTorch is not installed',
-    "task.model.pooling='avg' is not written in PyTorch here",
+    "task.model.head.pooling='avg' is not written in PyTorch here",
   )
 
 
@@ -450,9 +472,9 @@ def test_pytorch_trains_the_same_network_the_same_way(shapes_dir):
   torch = pytest.importorskip('torch')
   from studies.pytorch import resnet9
 
-  params = tiny.config(shapes_dir)
+  experiment = tiny.experiment_of(shapes_dir)
+  params, task = experiment.params, experiment.build_task()
   assert pytorch_step.why_not(params) is None
-  task = task_factory.get_task(params.task)
   model = task.build_model()
   network = pytorch_step.build_network(params)
   assert model.count_params() == sum(
@@ -463,7 +485,7 @@ def test_pytorch_trains_the_same_network_the_same_way(shapes_dir):
   theirs = torch.tensor(images.numpy().transpose(0, 3, 1, 2))
   network.eval()
   with torch.no_grad():
-    logits = network(theirs).numpy() * params.task.model.logit_scale
+    logits = network(theirs).numpy() * params.task.model.head.logit_scale
   np.testing.assert_allclose(logits, model(images), rtol=1e-4, atol=1e-6)
 
   optimizer = train_utils.create_optimizer(task, params)

@@ -12,10 +12,13 @@ _ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 _BACKBONE = 'task.model.backbone.resnet9.'
 _SGD = 'trainer.optimizer_config.optimizer.sgd_coupled_decay.'
-_CUTOUT = 'task.train_data.aug_type.cutout.'
+_HEAD = 'task.model.head.'
+_CROP = 'task.train_data.augmentations.0.crop.'
+_CUTOUT = 'task.train_data.augmentations.2.cutout.'
+_RATE = 'trainer.optimizer_config.learning_rate.triangular.'
 
 CHANGES = {
-  'average_pooling': {'task.model.pooling': 'avg'},
+  'average_pooling': {f'{_HEAD}pooling': 'avg'},
   'cutout_black': {f'{_CUTOUT}before_normalization': True},
   'cutout_cut_off': {f'{_CUTOUT}inside': False},
   'decay_on_kernels_only': {
@@ -23,17 +26,17 @@ CHANGES = {
   },
   'float32': {'runtime.mixed_precision_dtype': 'float32'},
   'he_uniform': {
-    'task.model.kernel_initializer': 'he_uniform',
+    f'{_HEAD}kernel_initializer': 'he_uniform',
     f'{_BACKBONE}kernel_initializer': 'he_uniform',
   },
   'keras_batch_norm': {
     'task.model.norm_activation.norm_momentum': 0.99,
     'task.model.norm_activation.norm_epsilon': 1e-3,
   },
-  'logit_scale_1': {'task.model.logit_scale': 1.0},
+  'logit_scale_1': {f'{_HEAD}logit_scale': 1.0},
   'no_nesterov': {f'{_SGD}nesterov': False},
-  'padding_symmetric': {'task.train_data.crop_padding_mode': 'symmetric'},
-  'padding_zero': {'task.train_data.crop_padding_mode': 'zero'},
+  'padding_symmetric': {f'{_CROP}mode': 'symmetric'},
+  'padding_zero': {f'{_CROP}mode': 'zero'},
   'weight_decay_5e-5': {f'{_SGD}weight_decay': 5e-5},
 }
 CHANGES['earlier_port'] = (
@@ -47,12 +50,12 @@ CHANGES['earlier_port'] = (
 # experiment, so records do not hold it.
 RECIPE = {
   'runtime.mixed_precision_dtype': None,  # What the machine has.
-  'task.model.kernel_initializer': 'torch_uniform',
-  'task.model.logit_scale': 0.125,
+  f'{_HEAD}kernel_initializer': 'torch_uniform',
+  f'{_HEAD}logit_scale': 0.125,
   'task.model.norm_activation.norm_epsilon': 1e-5,
   'task.model.norm_activation.norm_momentum': 0.9,
-  'task.model.pooling': 'max',
-  'task.train_data.crop_padding_mode': 'reflect',
+  f'{_HEAD}pooling': 'max',
+  f'{_CROP}mode': 'reflect',
   f'{_BACKBONE}kernel_initializer': 'torch_uniform',
   f'{_CUTOUT}before_normalization': False,
   f'{_CUTOUT}inside': True,
@@ -68,6 +71,9 @@ def _config(*files):
 
 
 def _flat(tree, place=''):
+  """Returns values by dotted place; items of lists of dicts have numbers."""
+  if isinstance(tree, list) and any(isinstance(item, dict) for item in tree):
+    tree = dict(enumerate(tree))
   if not isinstance(tree, dict):
     return {place[:-1]: tree}
   return {
@@ -97,16 +103,22 @@ def test_nothing_else_changes(name):
   assert changed == CHANGES[name]
 
 
+def _schedule(*files):
+  """Returns peak, length in epochs and in steps, as the schedule has them."""
+  config = _config(*files)
+  assert config['trainer.epochs'] == config[f'{_RATE}epochs']
+  assert config[f'{_RATE}steps_per_epoch'] == 97
+  return (
+    config[f'{_RATE}peak_epoch'],
+    config[f'{_RATE}epochs'],
+    config['trainer.train_steps'],
+  )
+
+
 def test_six_epochs_keep_the_peak_at_its_fraction():
-  config = _config('gin/six_epochs.gin')
-  schedule = 'trainer.optimizer_config.learning_rate.piecewise_linear.'
-  assert list(config[f'{schedule}epochs']) == [0, 6 * 5 / 24, 6]
-  assert config['trainer.train_steps'] == 6 * 97
+  assert _schedule('gin/six_epochs.gin') == (6 * 5 / 24, 6, 6 * 97)
 
 
 def test_thirty_epochs_have_a_later_peak():
-  before, after = _config(), _config('gin/thirty_epochs.gin')
-  schedule = 'trainer.optimizer_config.learning_rate.piecewise_linear.'
-  assert list(before[f'{schedule}epochs']) == [0, 5, 24]
-  assert list(after[f'{schedule}epochs']) == [0, 8, 30]
-  assert after['trainer.train_steps'] == 30 * 97
+  assert _schedule() == (5, 24, 24 * 97)
+  assert _schedule('gin/thirty_epochs.gin') == (8, 30, 30 * 97)

@@ -1,5 +1,6 @@
 """Repeated runs, and their records."""
 
+import ast
 import dataclasses
 import json
 import os
@@ -15,7 +16,9 @@ import pytest
 from helpers import commands, example_records, tiny
 
 from official_ext import repeat
-from official_ext.configuration import gin_config
+from official_ext.configs import common, comparison
+from official_ext.configs.fields import Tie
+from official_ext.configuration import experiment, gin_config
 from official_ext.errors import RunError, Stopped, UserError
 from official_ext.machine import devices, stopping
 from official_ext.repeats import records, runs, settings
@@ -80,7 +83,7 @@ def test_a_record_says_what_was_trained_and_no_place(study):
   record = json.loads(text)
   assert (record['variant'], record['seed']) == ('recipe', 3)
   assert record['config']['runtime']['seed'] == 3
-  assert record['config']['task']['model']['pooling'] == 'max'
+  assert record['config']['task']['model']['head']['pooling'] == 'max'
   assert record['runtime']['mixed_precision_dtype'] == 'float32'
   assert record['test_accuracy'] == record['epochs'][-1]['test_accuracy']
   assert record['versions']['tensorflow'].startswith('2.20')
@@ -95,13 +98,16 @@ def test_finished_runs_are_kept_and_a_change_is_one_more(study):
   again = _repeat(folder, '--seeds=3')
   assert 'recipe-seed3 (1 of 1) is finished' in again.stdout
   assert (records_dir / 'recipe-seed3.json').read_bytes() == before
-  binding = 'no_flip: resnet9_cifar10.flip = False'
+  binding = 'no_flip: small_images.augmentations = [@crop(), @cutout()]'
   changed = _repeat(folder, '--seeds=3', binding)
   assert changed.returncode == 0, changed.stderr
   recipe = json.loads(before)
   record = json.loads((records_dir / 'no_flip-seed3.json').read_text())
   sets = brought.by_change(record['config'], recipe['config'])
-  assert sets == ['train_data.aug_rand_hflip = False']
+  (what, steps) = sets[0].split(' = ')
+  assert (len(sets), what) == (1, 'train_data.augmentations')
+  kinds = [step['type'] for step in ast.literal_eval(steps)]
+  assert kinds == ['crop', 'cutout']
   assert record['recipe'] == 'recipe'
   lines = changed.stdout.splitlines()[-3:]
   assert lines[0].split()[:3] == ['recipe', 'runs', 'mean,']
@@ -127,45 +133,72 @@ def test_finished_runs_are_kept_and_a_change_is_one_more(study):
       ['0'],
       'no gin file gin/resnet9_v10.gin; did you mean g',
     ),
-    (['wrong.gin'], ['0'], "doesn't have a parameter named 'flipp'"),
+    (['wrong.gin'], ['0'], "doesn't have a parameter named 'paddin'"),
     (['a/x.gin', 'b/x.gin'], ['0'], 'two of these have the same name'),
     (['a/recipe.gin'], ['0'], 'two of these have the same name'),
-    (['epochs = "6"'], ['0'], "epochs='6' is str, but must be float"),
-    (['peak_epoch = 99.0'], ['0'], 'the epochs must rise'),
-    (['pooling = "median"'], ['0'], "pooling='median' must be one of max, avg"),
-    (['norm_group_size = 7'], ['0'], 'norm_group_size=7 does not divide'),
-    (['precision = "floot32"'], ['0'], "'floot32' is not one of float32"),
-    (['precision = "float16"'], ['0'], "'float16' needs a GPU"),
-    (['seed = 7'], ['0'], "0.gin sets 'run.seed = 7', which"),
     (
-      ['momentum = 0.5'],
+      ['run.epochs = "6"'],
       ['0'],
-      "sets 'sgd_coupled_decay.momentum = 0.5', which",
+      "run.epochs (0.gin, line 1)='6' is str, but must be float",
+    ),
+    (['triangular.peak_epoch = 99.0'], ['0'], 'must be less than the 24 epo'),
+    (
+      ['head.pooling = "median"'],
+      ['0'],
+      "pooling (0.gin, line 1)='median' must be one of max, avg",
+    ),
+    (
+      ['resnet9.norm_group_size = 7'],
+      ['0'],
+      'norm_group_size=7 does not divide',
+    ),
+    (
+      ['run.precision = "floot32"'],
+      ['0'],
+      "='floot32' must be one of auto, float32",
+    ),
+    (['run.precision = "float16"'], ['0'], "'float16' needs a GPU"),
+    (['run.seed = 7'], ['0'], "0.gin sets 'run.seed = 7', which"),
+    (
+      ['sgd_coupled_decay.momentum = 0.5'],
+      ['0'],
+      "0.gin sets 'sgd_coupled_decay.momentum = 0.5', which",
     ),
     (
       ['x:sgd_coupled_decay.momentum=0.5'],
       ['0'],
-      "x sets 'resnet9_cifar10.momen",
+      "x sets 'sgd_coupled_decay.momentum = 0.5', which",
     ),
-    (['x:resnet9_cifar10.flipp=1'], ['0'], "doesn't have a parameter named"),
+    (['x:crop.paddin=1'], ['0'], "doesn't have a parameter named 'paddin'"),
+    (['crop.padding=1'], ['0'], 'is neither a gin file nor a name wit'),
+    (['a/b:crop.padding=1'], ['0'], 'is neither a gin file nor a name'),
     (
-      ['small_images.augmentations = [@crop(), @cutout()]'],
+      ['x:padding=1'],
       ['0'],
-      'is neither a gin file nor a name wit',
-    ),
-    (['a/b:resnet9_cifar10.flip=0'], ['0'], 'is neither a gin file nor a name'),
-    (
-      ['x:flip=0'],
-      ['0'],
-      "'x:flip=0' is neither a gin file nor a name with a ",
+      "'x:padding=1' is neither a gin file nor a name with a ",
     ),
     (['x.gin', 'x:a.b=1'], ['0'], 'two of these have the same name'),
     (['comment.gin'], ['0'], 'comment.gin changes nothing of recipe; leave'),
-    (['flip = True'], ['0', '1'], '0.gin changes nothing of recipe; leave it'),
     (
-      ['x:y/resnet9_cifar10.flip=False'],
+      ['head.use_bias = False'],
+      ['0', '1'],
+      '0.gin changes nothing of recipe; leave it',
+    ),
+    (
+      ['small_images.augmentations = [@crop(), @flip(), @cutout()]'],
+      ['0'],
+      '0.gin changes nothing of recipe; leave it',
+    ),
+    (
+      ['x:y/head.use_bias=True'],
       ['3'],
-      'x changes nothing of recipe; ',
+      'y/head.use_bias (command line) has no effect',
+    ),
+    # It is not made of one.
+    (
+      ['moving_average.interval = 2'],
+      ['0'],
+      '0.gin changes nothing of recipe; leave it',
     ),
   ],
 )
@@ -176,11 +209,11 @@ def test_a_mistake_is_told_before_any_run(
   pathlib.Path('recipe.gin').write_text('')
   pathlib.Path('includes.gin').write_text("include 'gin/resnet9_v10.gin'")
   pathlib.Path('comment.gin').write_text('# Nothing yet.\n')
-  pathlib.Path('wrong.gin').write_text('resnet9_cifar10.flipp = True')
+  pathlib.Path('wrong.gin').write_text('crop.paddin = 4')
   for number, change in enumerate(changes):
     if ' = ' in change:
       changes = [f'{number}.gin']
-      pathlib.Path(changes[0]).write_text(f'resnet9_cifar10.{change}')
+      pathlib.Path(changes[0]).write_text(change)
   bindings = ['sgd_coupled_decay.momentum = 0.9']
   study = runs.Study(['recipe.gin'], bindings, 'records/tiny', 'runs', 'recipe')
   with pytest.raises(UserError, match=re.escape(message)):
@@ -353,7 +386,7 @@ def test_a_record_that_cannot_be_written_does_not_end_the_others(
   monkeypatch.setattr(records, 'make', lambda *_: record)
   planned[0].record.parent.mkdir()
   # In the way of the first.
-  (planned[0].record.parent / 'a-seed0.new').mkdir()
+  (planned[0].record.parent / '.a-seed0.json.new').mkdir()
   assert runs.train_all(study, planned) == ['a-seed0']
   assert 'a-seed0.json cannot be written (Is a dir' in capsys.readouterr().err
   assert records.read(planned[1].record) == record
@@ -445,17 +478,17 @@ def test_a_name_stands_for_one_training(tmp_path, monkeypatch, place):
     )
   else:
     run.model_dir.mkdir(parents=True)
-    comment = '# Parameters for resnet9_cifar10:\n'
+    comment = '# Parameters for small_images:\n'
     (run.model_dir / 'requested.gin').write_text(comment + text)
   runs.check(study, [run])
   gin_file.write_text('# As before.\nrun.epochs = 30\n')
   runs.check(study, [run])
   gin_file.write_text('run.epochs = 31\n')
-  message = 'settings: trainer.epochs=30 instead of 31 and 1 more; give it an'
+  message = 'settings: trainer.epochs=30 instead of 31; give it another name'
   with pytest.raises(UserError, match=message):
     runs.check(study, [run])
   gin_file.write_text('')
-  message = 'settings: trainer.epochs=30 instead of 24 and 1 more; give it an'
+  message = 'settings: trainer.epochs=30 instead of 24; give it another name'
   with pytest.raises(UserError, match=message):
     runs.check(study, [run])
 
@@ -467,19 +500,21 @@ def test_a_variant_has_the_same_settings_with_every_seed(
   cpu('flags: avx2')
   monkeypatch.chdir(tmp_path)
   pathlib.Path('recipe.gin').write_text('run.epochs = 30\n')
-  pathlib.Path('change.gin').write_text('resnet9_cifar10.flip = False\n')
+  pathlib.Path('change.gin').write_text('cutout.inside = False\n')
   study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
   text = 'run.epochs = 30\n'
   (run,) = runs.plan(study, [], ['4'])
   (change,) = runs.plan(study, ['change.gin'], ['4'])
   folder = run.record.parent
   folder.mkdir(parents=True)
-  changed = f'{text}resnet9_cifar10.flip = False'
+  changed = f'{text}cutout.inside = False'
   example_records.write(folder, 'recipe', 0, 0.5, text)
   example_records.write(folder, 'change', 0, 0.5, changed)
   runs.check(study, [run, change])
   pathlib.Path('change.gin').write_text('sgd_coupled_decay.momentum = 0.8\n')
-  message = r'change with seed 0 in .*: .*hflip=False instead of True and 1 mor'
+  message = (
+    r"change with seed 0 in .*: .*'inside': False.* instead of .* and 1 m"
+  )
   with pytest.raises(UserError, match=message):
     runs.check(study, [change])
   pathlib.Path('recipe.gin').write_text('run.epochs = 31\n')
@@ -490,7 +525,7 @@ def test_a_variant_has_the_same_settings_with_every_seed(
       runs.check(study, [asked])
   example_records.write(folder, 'change', 1, 0.5, text)
   message = (
-    r'change-seed1\.json is of a training .*hflip=True instead of False;'
+    r"change-seed1\.json is of a training .*'inside': True.* instead of .*;"
   )
   with pytest.raises(UserError, match=message):
     records.read_all(str(folder))
@@ -503,22 +538,21 @@ def test_what_a_change_sets_is_named_as_short_as_is_unambiguous():
     "resnet9.kernel_initializer = 'he_uniform'\n"
     "sgd_coupled_decay.lr_groups = [{'pattern': 'a', 'lr_multiplier': 2.0}]\n"
     'run.seed = 1\n'
+    'small_images.average = @moving_average()\n'
     'moving_average.average_decay = 0.9\n'
     'sgd_coupled_decay.weight_decay = 5e-05'
   )
   assert brought.by_change(changed, base) == [
     "resnet9.kernel_initializer = 'he_uniform'",
-    "model.kernel_initializer = 'he_uniform'",
-    'weight_decay = 5e-05',
-    "lr_groups = [{'pattern': 'a', 'lr_multiplier': 2.0, "
+    'sgd_coupled_decay.weight_decay = 5e-05',
+    "sgd_coupled_decay.lr_groups = [{'pattern': 'a', 'lr_multiplier': 2.0, "
     "'weight_decay_multiplier': 1.0}]",
-    'average_decay = 0.9',
-    'piecewise_linear.epochs = [0, 5, 7]',
+    'ema.average_decay = 0.9',
     'trainer.epochs = 7',
   ]
   assert brought.by_change(base, base) == []
   # What the base has and its change has not.
-  assert 'ema = None' in brought.by_change(base, changed)
+  assert 'optimizer_config.ema = None' in brought.by_change(base, changed)
 
 
 def test_a_value_inside_of_a_list_is_what_a_change_sets():
@@ -558,8 +592,69 @@ def test_counts_that_follow_from_the_epochs_are_no_settings():
   assert brought.by_change(changed, base) == sets
   override = "any_experiment.overrides = {'trainer.train_steps': 9}"
   assert brought.by_change(example_records.settings_of(override), base) == [
-    'train_steps = 9'
+    'trainer.train_steps = 9'
   ]
+
+
+def test_the_length_is_told_once_wherever_it_is_set():
+  override = "any_experiment.overrides = {'trainer.epochs': 7}"
+  asked = example_records.settings_of('run.epochs = 7')
+  assert example_records.settings_of(override) == asked
+  base = example_records.settings_of()
+  assert brought.by_change(asked, base) == ['trainer.epochs = 7']
+  # Of data whose size nothing knows yet, nor then the steps of an epoch.
+  base, asked, overridden = (
+    example_records.settings_of(f"data.dataset = 'procedural_shapes'\n{more}")
+    for more in ('', 'run.epochs = 7', override)
+  )
+  assert overridden == asked
+  assert brought.by_change(asked, base) == ['trainer.epochs = 7']
+
+
+def test_data_of_another_size_differ_in_no_count():
+  base = example_records.settings_of()
+  other = example_records.settings_of("data.dataset = 'procedural_shapes'")
+  places = [
+    'task.model.num_classes',
+    'task.model.input_size',
+    'task.train_data.tfds_name',
+    'task.validation_data.tfds_name',
+  ]
+  for one, another in ((base, other), (other, base)):
+    found = settings.differences(one, another)
+    assert [each.place for each in found] == places
+  part = example_records.settings_of("data.train_split = 'train[:5000]'")
+  assert brought.by_change(part, base) == [
+    "train_data.tfds_split = 'train[:5000]'"
+  ]
+
+
+_RECIPES = [
+  name
+  for name in gin_config.shipped_files()
+  if not re.match(r'gin/resnet9_(garden|maskrcnn|retinanet|segmentation)', name)
+]
+
+
+def test_most_recipes_are_of_the_experiment_that_is_repeated():
+  assert len(gin_config.shipped_files()) - len(_RECIPES) == 4
+
+
+@pytest.mark.parametrize('recipe', _RECIPES)
+def test_a_recipe_is_read_back_from_its_settings(recipe):
+  """Nothing is lost but what follows from the epochs and the data."""
+  gin_config.parse([recipe], [])
+  params = experiment.parse_gin_alone()
+  asked = settings.of(params)
+  assert asked == json.loads(json.dumps(asked))
+  found = settings.config(asked)
+  if params.trainer.steps_per_epoch:
+    common.set_steps_per_epoch(found.trainer, params.trainer.steps_per_epoch)
+  else:
+    common.set_lengths(found.trainer)
+  there = found.as_dict()
+  assert list(comparison.differences(there, params, Tie.FUTURE)) == []
+  assert settings.of(found) == asked
 
 
 @pytest.fixture
@@ -631,15 +726,17 @@ def test_what_gin_overrides_counts_in_a_check(tmp_path, monkeypatch):
     "any_experiment.overrides = {'runtime.mixed_precision_dtype': 'float31'}\n"
   )
   study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
-  with pytest.raises(UserError, match="dtype='float31' is not one of float32"):
+  with pytest.raises(UserError, match="dtype='float31' must be one of float32"):
     runs.check(study, runs.plan(study, [], ['0']))
 
 
 def test_another_experiment_is_refused(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
-  pathlib.Path('recipe.gin').write_text('resnet9_retinanet.channels = [4]\n')
+  pathlib.Path('recipe.gin').write_text('resnet9_retinanet.num_classes = 4\n')
   study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
-  with pytest.raises(UserError, match='but only resnet9_cifar10 is trained he'):
+  with pytest.raises(
+    UserError, match='but only small_images is trained here; leave'
+  ):
     runs.check(study, runs.plan(study, [], ['0']))
 
 
@@ -713,7 +810,7 @@ def test_a_precision_is_bound_however_gin_says_it(
   records.write(run.record, bound)
   runs.check(study, [run])
   sets = brought.by_change(bound['config'], auto['config'])
-  assert sets == ["mixed_precision_dtype = 'float32'"]
+  assert sets == ["runtime.mixed_precision_dtype = 'float32'"]
 
 
 def test_a_checkpoint_may_be_a_macro(tmp_path, monkeypatch):

@@ -62,13 +62,22 @@ def test_a_difference_by_hand():
   assert half_width == pytest.approx(4.30265273 * 0.1 * (1 + 1 / 3) ** 0.5)
 
 
+_NO_FLIP = 'small_images.augmentations = [@crop(), @cutout()]'
+# What that sets, as a table has it.
+_SETS_NO_FLIP = (
+  "`train_data.augmentations = [{'type': 'crop', 'crop': {'padding': 4, "
+  "'mode': 'reflect', 'stratified': False}}, {'type': 'cutout', 'cutout': "
+  "{'size': 8, 'inside': True, 'before_normalization': False}}]`"
+)
+
+
 @pytest.fixture
 def folder(tmp_path):
   """Records of two variants."""
   for name, seed, accuracy, gin in (
     ('recipe', 0, 0.90, ''),
     ('recipe', 1, 0.92, ''),
-    ('worse', 0, 0.81, 'small_images.augmentations = [@crop(), @cutout()]'),
+    ('worse', 0, 0.81, _NO_FLIP),
   ):
     record = example_records.record_of(name, seed, accuracy, gin)
     record['epochs'].insert(0, {'train_accuracy': 0.5, 'test_accuracy': 0.5})
@@ -94,14 +103,12 @@ def test_tables_by_hand(folder):
 
 def test_costs_by_hand(folder):
   """12.7062 × 0.0141421 × √(1 + 1/2)."""
-  gin = 'small_images.augmentations = [@crop(), @cutout()]'
-  example_records.write(folder, 'near', 0, 0.9, gin)
-  flip = '`train_data.aug_rand_hflip = False`'
+  example_records.write(folder, 'near', 0, 0.9, _NO_FLIP)
   assert cost_table.costs(str(folder)).splitlines()[2:] == [
     '| recipe |  | 2 | 91.00 |  | 99.00 |',
     # Too far for the interval.
-    f'| worse | {flip} | 1 | 81.00 | -10.00 | 99.00 |',
-    f'| near | {flip} | 1 | 90.00 | -1.00 ± 22.01 | 99.00 |',
+    f'| worse | {_SETS_NO_FLIP} | 1 | 81.00 | -10.00 | 99.00 |',
+    f'| near | {_SETS_NO_FLIP} | 1 | 90.00 | -1.00 ± 22.01 | 99.00 |',
     '',
     'Deviation from run to run behind the intervals: 1.41 points, with 1 '
     'degree of freedom.',
@@ -153,13 +160,13 @@ def test_a_fit_by_seed_gives_what_sums_were_made_of():
 
 def test_bold_are_a_change_and_its_parts(folder):
   for name, sets in (
-    ('part', 'flip = False'),
-    ('other', 'epochs = 7'),
-    ('whole', 'cutout_size = 0\nresnet9_cifar10.flip = False'),
-    ('more', 'cutout_size = 0\nrun.epochs = 7'),
-    ('nothing', 'seed = 0'),
+    ('part', _NO_FLIP),
+    ('other', 'run.epochs = 7'),
+    ('whole', f'head.logit_scale = 1.0\n{_NO_FLIP}'),
+    ('more', 'head.logit_scale = 1.0\nrun.epochs = 7'),
+    ('nothing', 'run.seed = 0'),
   ):
-    example_records.write(folder, name, 0, 0.9, f'resnet9_cifar10.{sets}')
+    example_records.write(folder, name, 0, 0.9, sets)
   lines = cost_table.costs(str(folder), bold='whole').splitlines()[2:-2]
   names = {line.split()[1] for line in lines}
   assert names == {
@@ -203,10 +210,7 @@ def test_what_ends_far_away_says_nothing_of_the_deviation(folder):
   """Squares: 0.0002 of the recipe, 0.0008 of a change that ends like it."""
   for name, accuracies in (('like', (0.89, 0.93)), ('worse', (0.81, 0.21))):
     for seed, accuracy in enumerate(accuracies):
-      gin = {
-        'like': '',
-        'worse': 'small_images.augmentations = [@crop(), @cutout()]',
-      }[name]
+      gin = {'like': '', 'worse': _NO_FLIP}[name]
       example_records.write(folder, name, seed, accuracy, gin)
   table = cost_table.costs(str(folder))
   assert table.endswith(': 2.24 points, with 2 degrees of freedom.\n')
@@ -340,7 +344,9 @@ def test_all_that_a_change_has_otherwise_is_told(tmp_path):
   ):
     example_records.write(tmp_path, name, 0, 0.5, gin)
   line = cost_table.costs(str(tmp_path)).splitlines()[3]
-  assert line.split(' | ')[1] == '`nesterov = False`, `momentum = 0.9`'
+  assert line.split(' | ')[1] == (
+    '`sgd_coupled_decay.nesterov = False`, `sgd_coupled_decay.momentum = 0.9`'
+  )
 
 
 def test_equal_changes_are_in_the_order_of_their_names(folder):

@@ -105,6 +105,26 @@ def counts_of_epochs(trainer: TrainerConfig, steps: int) -> dict[str, int]:
   }
 
 
+def following_counts(trainer: TrainerConfig) -> set[str]:
+  """Returns the trainer's counts that its epochs make what they are.
+
+  There are none while the steps of an epoch are open.
+  """
+  steps = trainer.steps_per_epoch
+  counts = counts_of_epochs(trainer, steps)
+  return {k for k, v in counts.items() if steps and getattr(trainer, k) == v}
+
+
+def following_lengths(trainer: TrainerConfig) -> set[str]:
+  """Returns the fields of the schedule that the trainer fills in."""
+  schedule = trainer.optimizer_config.learning_rate.get()
+  return {
+    key
+    for key, value in lengths(trainer).items()
+    if value and getattr(schedule, key, None) == value
+  }
+
+
 def lengths(trainer: TrainerConfig) -> dict[str, float]:
   """Returns what a schedule that counts in epochs has to know, by field."""
   return {

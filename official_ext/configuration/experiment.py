@@ -79,11 +79,11 @@ class ExperimentParser(train_utils.ExperimentParser):
         f"--experiment='{name}' is not registered; "
         f'did you mean {", ".join(close or sorted(known))}?'
       )
-    others = sorted(gin_config.bound().intersection(known) - {name})
-    if others:
+    other = _other_bound(name)
+    if other:
       raise UserError(
-        f"gin binds arguments of {others[0]}, but --experiment='{name}'; give "
-        f'--experiment={others[0]}, or leave them out.'
+        f"gin binds arguments of {other}, but --experiment='{name}'; give "
+        f'--experiment={other}, or leave them out.'
       )
     try:
       params = super().base_experiment()
@@ -142,6 +142,12 @@ class ExperimentParser(train_utils.ExperimentParser):
     return params
 
 
+def _other_bound(name: str) -> str:
+  """Returns an experiment besides this one that gin binds; '' for none."""
+  others = gin_config.bound().intersection(exp_factory._REGISTERED_CONFIGS)
+  return min(others - {name}, default='')
+
+
 def _with_place(text: str) -> str:
   """Adds where a setting was bound to an error about its value.
 
@@ -184,7 +190,7 @@ def parse(flags_obj: Any) -> Experiment:
     # A run's own params.yaml has counts that follow from its epochs and data;
     # with others, they are to follow from those.
     chosen = _changed(params.trainer, made.trainer)
-    chosen -= {'steps_per_epoch', *_counts_of_epochs(from_files.trainer)}
+    chosen -= {'steps_per_epoch', *common.following_counts(from_files.trainer)}
     data = _fit_to_data(params, chosen | parser.trainer_keys)
   try:
     params.validate()
@@ -200,12 +206,24 @@ def parse_gin_alone() -> cfg.ExperimentConfig:
   Neither devices nor data are looked at: what they decide stays open.
 
   Raises:
-    UserError: If a name or the type of a value is wrong.
+    UserError: If a name or the type of a value is wrong, or another experiment
+      is bound.
   """
+  other = _other_bound(DEFAULT)
+  if other:
+    raise UserError(
+      f'gin binds arguments of {other}, but only {DEFAULT} is trained here; '
+      'leave them out.'
+    )
   parser = ExperimentParser(types.SimpleNamespace(experiment=DEFAULT))
   made = parser.base_experiment()
   params = parser.parse_gin(copy.deepcopy(made))
   gin_config.check_used()
+  steps = params.trainer.steps_per_epoch
+  if steps:
+    _set_steps(params.trainer, steps, _changed(params.trainer, made.trainer))
+  else:
+    common.set_lengths(params.trainer)
   fields.check(params, made=made)
   return params
 
@@ -239,20 +257,8 @@ def _forget_lengths(params: cfg.ExperimentConfig) -> None:
   """Leaves open what a schedule has from the trainer of its own file."""
   if isinstance(params.task, ImageClassificationTask):
     schedule = params.trainer.optimizer_config.learning_rate.get()
-    for key, value in common.lengths(params.trainer).items():
-      if value and getattr(schedule, key, None) == value:
-        setattr(schedule, key, 0)
-
-
-def _counts_of_epochs(trainer: common.TrainerConfig) -> set[str]:
-  """Returns the trainer's counts of steps that its epochs make what they are.
-
-  Args:
-    trainer: Of a file; where its steps are not filled in, no count is one.
-  """
-  steps = trainer.steps_per_epoch
-  counts = common.counts_of_epochs(trainer, steps)
-  return {k for k, v in counts.items() if steps and getattr(trainer, k) == v}
+    for key in common.following_lengths(params.trainer):
+      setattr(schedule, key, 0)
 
 
 def _override(
@@ -347,22 +353,30 @@ def _fit_to_data(
       f'{train.num_examples} images of {train.name}; use at most that many '
       '(gin: data.batch_size).'
     )
-  numbers = {
-    key: value
-    for key, value in params.trainer.as_dict().items()
-    if key in chosen and isinstance(value, int)
-  }
   steps = train.num_examples // batch_size
-  if numbers.get('steps_per_epoch', steps) != steps:
+  asked = params.trainer.steps_per_epoch
+  if 'steps_per_epoch' in chosen and asked != steps:
     raise UserError(
-      f'trainer.steps_per_epoch={numbers["steps_per_epoch"]} cannot be chosen; '
-      f'{train.num_examples} images in batches of {batch_size} are {steps}.'
+      f'trainer.steps_per_epoch={asked} cannot be chosen; {train.num_examples} '
+      f'images in batches of {batch_size} are {steps}.'
     )
-  common.set_steps_per_epoch(params.trainer, steps)
-  params.trainer.override(numbers)
+  _set_steps(params.trainer, steps, chosen)
   fields.check(params.trainer, 'trainer.', params.trainer)
   validation.check_trainer(params.trainer)
   return data
+
+
+def _set_steps(
+  trainer: common.TrainerConfig, steps: int, chosen: set[str]
+) -> None:
+  """Sets the steps of an epoch, and the counts but for those chosen."""
+  numbers = {
+    key: value
+    for key, value in trainer.as_dict().items()
+    if key in chosen and isinstance(value, int)
+  }
+  common.set_steps_per_epoch(trainer, steps)
+  trainer.override(numbers)
 
 
 def _check_same_classes(

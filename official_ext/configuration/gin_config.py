@@ -1,5 +1,6 @@
 """Reads gin files and bindings, from a checkout or from the installed wheel."""
 
+import contextlib
 import dataclasses
 import difflib
 import functools
@@ -8,7 +9,7 @@ import inspect
 import pathlib
 import re
 import tokenize
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import gin
@@ -179,6 +180,17 @@ def check_used() -> None:
 def bound() -> set[str]:
   """Returns the names of the configurables that have an argument bound."""
   return {selector.rpartition('.')[2] for _, selector in gin.config._CONFIG}
+
+
+@contextlib.contextmanager
+def unbound() -> Iterator[None]:
+  """Lets gin bind nothing for a while, as where defaults are asked for."""
+  bound = gin.config._CONFIG.copy()
+  gin.config._CONFIG.clear()
+  try:
+    yield
+  finally:
+    gin.config._CONFIG.update(bound)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import shutil
+import tempfile
 from collections.abc import Iterator
 
 
@@ -39,6 +40,22 @@ def set_aside(path: pathlib.Path) -> pathlib.Path:
   while (aside := path.with_suffix(f'.{number}{path.suffix}')).exists():
     number += 1
   return path.rename(aside)
+
+
+def earlier(path: pathlib.Path) -> list[pathlib.Path]:
+  """Returns what `set_aside` has made of a file, the oldest first."""
+  kept = path.parent.glob(f'{path.stem}.[0-9]*{path.suffix}')
+  return sorted(kept, key=lambda file: int(file.suffixes[-2][1:]))
+
+
+def make_writable(folder: pathlib.Path) -> None:
+  """Makes a folder where there is none.
+
+  Raises:
+    OSError: If it cannot be made, or written to.
+  """
+  folder.mkdir(parents=True, exist_ok=True)
+  tempfile.TemporaryFile(dir=folder).close()
 
 
 @contextlib.contextmanager

@@ -28,6 +28,8 @@ _RUNTIME_KEYS = (
 # What comes of files that are gone or hold something else.
 _UNREADABLE = (OSError, ValueError, yaml.YAMLError, LookupError, TypeError)
 
+_SPLITS = ('train', 'test')
+
 # The records of each variant.
 ByVariant = dict[str, list[dict[str, Any]]]
 
@@ -90,7 +92,7 @@ def _make(model_dir: pathlib.Path, variant: str, recipe: str) -> dict[str, Any]:
   for file in configs(model_dir):
     check_precision(file, runtime['mixed_precision_dtype'])
   versions = model_dir / 'versions.json'
-  earlier = [json.loads(file.read_text()) for file in _earlier(versions)]
+  earlier = [json.loads(file.read_text()) for file in whole.earlier(versions)]
   return {
     'variant': variant,
     'recipe': recipe,
@@ -144,13 +146,7 @@ def check_precision(params_yaml: pathlib.Path, precision: str) -> None:
 def configs(model_dir: pathlib.Path) -> list[pathlib.Path]:
   """Returns the configs that a run was started with, oldest first."""
   newest = model_dir / 'params.yaml'
-  return [*_earlier(newest), *([newest] if newest.exists() else [])]
-
-
-def _earlier(file: pathlib.Path) -> list[pathlib.Path]:
-  """Returns what `run_dir.describe_run` has kept of a file, oldest first."""
-  kept = file.parent.glob(f'{file.stem}.[0-9]*{file.suffix}')
-  return sorted(kept, key=lambda path: int(path.suffixes[0][1:]))
+  return [*whole.earlier(newest), *([newest] if newest.exists() else [])]
 
 
 def read(path: pathlib.Path) -> dict[str, Any]:
@@ -163,23 +159,23 @@ def read(path: pathlib.Path) -> dict[str, Any]:
   try:
     record = json.loads(path.read_text())
     last = record['epochs'][-1]
-    good = all(isinstance(record[key], kind) for key, kind in _FIELDS.items())
-    good = good and isinstance(record['runtime']['mixed_precision_dtype'], str)
-    config = record['config']
-    good = good and all(isinstance(part, dict) for part in config.values())
-    good = good and 'mixed_precision_dtype' in config['runtime']
-    good = good and isinstance(last['test_loss'], float)
-    accuracy, trained = last['test_accuracy'], last['train_accuracy']
-    good = good and 0 <= accuracy <= 1 and 0 <= trained <= 1
-    good = good and math.isfinite(last['test_loss'])
+    good = (
+      all(isinstance(record[key], kind) for key, kind in _FIELDS.items())
+      and all(isinstance(part, dict) for part in record['config'].values())
+      and 'mixed_precision_dtype' in record['config']['runtime']
+      and isinstance(record['runtime']['mixed_precision_dtype'], str)
+      and all(0 <= last[f'{split}_accuracy'] <= 1 for split in _SPLITS)
+      and isinstance(last['test_loss'], float)
+      and math.isfinite(last['test_loss'])
+    )
+    if not good:
+      raise ValueError
   except (OSError, ValueError, LookupError, TypeError) as error:
     raise UserError(f'{path} is no record of a run.') from error
-  if not good:
-    raise UserError(f'{path} is no record of a run.')
-  if record['test_accuracy'] != accuracy:
+  if record['test_accuracy'] != last['test_accuracy']:
     raise UserError(
       f'{path}: test_accuracy={record["test_accuracy"]} is not that of the '
-      f'last epoch, {accuracy}; restore the file.'
+      f'last epoch, {last["test_accuracy"]}; restore the file.'
     )
   return record
 

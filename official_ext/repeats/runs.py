@@ -8,7 +8,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from official.core import config_definitions as cfg
 
 from official_ext.configuration import experiment, gin_config
 from official_ext.errors import RunError, Stopped, UserError
+from official_ext.files import whole
 from official_ext.machine import stopping
 from official_ext.repeats import records, settings
 from official_ext.runs import run_dir
@@ -123,8 +123,7 @@ def check(study: Study, runs: Sequence[Run]) -> None:
     _check_run(study, run, beside)
   for folder in {run.record.parent for run in runs}:
     try:
-      folder.mkdir(parents=True, exist_ok=True)
-      tempfile.TemporaryFile(dir=folder).close()
+      whole.make_writable(folder)
     except OSError as error:
       raise UserError(
         f'--records_dir={study.records_dir} cannot be written to '

@@ -12,13 +12,12 @@ import pathlib
 from typing import Any
 
 from official.core import config_definitions as cfg
-from official.core import exp_factory
 from official.modeling import hyperparams
 
 from official_ext.configs import common, comparison, fields
 from official_ext.configs.comparison import Difference
 from official_ext.configs.fields import Tie
-from official_ext.configuration import experiment
+from official_ext.configs.image_classification import ImageClassificationTask
 from official_ext.errors import UserError
 
 # Where a config has the seed of a training.
@@ -58,18 +57,12 @@ def _without_places(config: hyperparams.Config, inherited: Tie) -> Settings:
 def _following_from_epochs(params: cfg.ExperimentConfig) -> list[str]:
   """Returns the places of counts that say no more than the epochs do."""
   trainer = params.trainer
-  counts = common.counts_of_epochs(trainer, trainer.steps_per_epoch)
-  rate = trainer.optimizer_config.learning_rate
-  schedule = f'trainer.optimizer_config.learning_rate.{rate.type}'
-  lengths = common.lengths(trainer)
+  kind = trainer.optimizer_config.learning_rate.type
+  schedule = f'trainer.optimizer_config.learning_rate.{kind}'
   return [
     'trainer.steps_per_epoch',
-    *(f'trainer.{k}' for k, v in counts.items() if getattr(trainer, k) == v),
-    *(
-      f'{schedule}.{k}'
-      for k, v in lengths.items()
-      if getattr(rate.get(), k, None) == v
-    ),
+    *(f'trainer.{key}' for key in common.following_counts(trainer)),
+    *(f'{schedule}.{key}' for key in common.following_lengths(trainer)),
   ]
 
 
@@ -97,16 +90,11 @@ def differences(
 
 def config(settings: Settings) -> cfg.ExperimentConfig:
   """Returns a config of the experiment's own classes, for what they know."""
-  parts = {key: kind(settings.get(key)) for key, kind in _classes().items()}
-  return cfg.ExperimentConfig(**parts)
-
-
-@functools.cache
-def _classes() -> dict[str, type[hyperparams.Config]]:
-  made = exp_factory.get_exp_config(experiment.DEFAULT)
-  return {
-    key: type(getattr(made, key)) for key in ('task', 'trainer', 'runtime')
-  }
+  return cfg.ExperimentConfig(
+    task=ImageClassificationTask(settings.get('task')),
+    trainer=common.TrainerConfig(settings.get('trainer')),
+    runtime=common.RuntimeConfig(settings.get('runtime')),
+  )
 
 
 def check_same(

@@ -7,11 +7,11 @@ import os
 import pathlib
 import platform
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 
 from official_ext.errors import UserError
+from official_ext.files import whole
 
 _LOCK_FILE = '.lock'
 
@@ -79,8 +79,7 @@ def created(model_dir: str) -> Iterator[None]:
   folder = pathlib.Path(model_dir)
   try:
     fresh = not folder.exists() or not any(folder.iterdir())
-    folder.mkdir(parents=True, exist_ok=True)
-    tempfile.TemporaryFile(dir=folder).close()
+    whole.make_writable(folder)
   except OSError as error:
     raise _unwritable(model_dir, error) from error
   try:

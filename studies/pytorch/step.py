@@ -9,6 +9,7 @@ from official.core import config_definitions as cfg
 from official_ext.benchmarks.report import Rival
 from official_ext.configs import comparison
 from official_ext.configs.fields import Tie
+from official_ext.configuration import gin_config
 from official_ext.experiments import small_images
 
 _SGD = 'trainer.optimizer_config.optimizer.sgd_coupled_decay'
@@ -35,7 +36,8 @@ def why_not(params: cfg.ExperimentConfig) -> str | None:
   """Returns why there is nothing to compare with; None if there is."""
   if not importlib.util.find_spec('torch'):
     return 'PyTorch is not installed'
-  recipe = small_images.small_images.__wrapped__().as_dict()
+  with gin_config.unbound():
+    recipe = small_images.small_images().as_dict()
   found = [
     (each.place, each.now)
     for each in comparison.differences(recipe, params, Tie.RUN)

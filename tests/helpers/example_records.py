@@ -1,5 +1,6 @@
 """Records as `repeat` writes them, of runs that never were."""
 
+from official_ext import registry_imports  # noqa: F401
 from official_ext.configuration import experiment, gin_config
 from official_ext.repeats import records, settings
 
