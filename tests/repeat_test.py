@@ -457,7 +457,8 @@ def test_an_unfinished_run_has_no_record(tmp_path):
     '{"epoch": 1, "step": 97, "total_train_seconds": 3}\n'
   )
   (tmp_path / 'params.yaml').write_text('trainer: {train_steps: 194}\n')
-  with pytest.raises(UserError, match='is not a finished run'):
+  message = f'^{tmp_path} is not a finished run; train to its end first.$'
+  with pytest.raises(UserError, match=message):
     records.make(tmp_path, 'recipe', 'recipe')
 
 
