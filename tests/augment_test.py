@@ -14,11 +14,11 @@ from official_ext.augmentation import base
 from official_ext.augmentation.crop import Crop
 from official_ext.augmentation.cutout import Cutout
 from official_ext.augmentation.flip import Flip
-from official_ext.configs import parts
 from official_ext.configs.augmentation import Augmentation
 from official_ext.dataloaders import preprocessing
 from official_ext.ops import stateless_random
 from official_ext.ops.normalize import normalize
+from official_ext.schema import parts
 
 REFERENCE = pathlib.Path(__file__).parent / 'data' / 'resnet9_reference.npz'
 SEED = tf.constant([3, 4])

@@ -16,13 +16,14 @@ import pytest
 from helpers import commands, example_records, tiny
 
 from official_ext import repeat
-from official_ext.configs import common, comparison
-from official_ext.configs.fields import Tie
+from official_ext.configs import common
 from official_ext.configuration import experiment, gin_config
 from official_ext.errors import RunError, Stopped, UserError
 from official_ext.machine import devices, stopping
 from official_ext.repeats import records, runs, settings
 from official_ext.runs import run_dir
+from official_ext.schema import comparison
+from official_ext.schema.fields import Tie
 from studies import brought
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]

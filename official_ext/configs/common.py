@@ -4,8 +4,9 @@ import dataclasses
 
 from official.core import config_definitions as cfg
 
-from official_ext.configs import fields, optimization, parts
-from official_ext.configs.fields import Tie
+from official_ext.configs import optimization
+from official_ext.schema import fields, parts
+from official_ext.schema.fields import Tie
 
 
 @parts.part('runtime')

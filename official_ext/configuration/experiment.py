@@ -15,19 +15,14 @@ from official.core import config_definitions as cfg
 from official.modeling import hyperparams
 from official.modeling.hyperparams import params_dict
 
-from official_ext.configs import (
-  backbones,
-  common,
-  fields,
-  garden_fields,  # noqa: F401  It says what Garden's own fields may hold.
-  validation,
-)
+from official_ext.configs import backbones, common, validation
 from official_ext.configs.image_classification import ImageClassificationTask
 from official_ext.configuration import gin_config
 from official_ext.dataloaders import data_sets
 from official_ext.errors import UserError
 from official_ext.files import safe_yaml
 from official_ext.machine import devices
+from official_ext.schema import fields, garden_fields  # noqa: F401
 
 # The experiment of this package's own task.
 DEFAULT = 'small_images'

@@ -15,9 +15,9 @@ from typing import Any
 import gin
 from absl import logging
 
-from official_ext.configs import parts
 from official_ext.configuration import bindings as bindings_of
 from official_ext.errors import UserError
+from official_ext.schema import parts
 
 _PACKAGE = pathlib.Path(__file__).resolve().parents[1]
 # gin tries the working directory first, then these: the wheel carries the gin

@@ -16,7 +16,6 @@ from official.core import exp_factory, task_factory
 
 from official_ext.checkpoints import average, restoring
 from official_ext.checkpoints.folder import Checkpoints
-from official_ext.configs import fields
 from official_ext.configuration import gin_config
 from official_ext.dataloaders import image_source, preprocessing
 from official_ext.datasets import procedural_shapes  # noqa: F401
@@ -24,6 +23,7 @@ from official_ext.errors import UserError
 from official_ext.experiments import small_images  # noqa: F401
 from official_ext.files import safe_yaml
 from official_ext.runs import description
+from official_ext.schema import fields
 from official_ext.tasks import image_classification
 
 # Its config class is that of every experiment of this package's task, and a
