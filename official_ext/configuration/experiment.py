@@ -171,6 +171,7 @@ def parse(flags_obj: Any) -> Experiment:
   parser = ExperimentParser(flags_obj)
   made = parser.base_experiment()
   params = copy.deepcopy(made)
+  _forget_lengths(params)
   params = parser.parse_gin(params)
   gin_config.check_used()
   params = parser.parse_config_file(params)
@@ -212,7 +213,9 @@ def parse_gin_alone() -> cfg.ExperimentConfig:
     )
   parser = ExperimentParser(types.SimpleNamespace(experiment=DEFAULT))
   made = parser.base_experiment()
-  params = parser.parse_gin(copy.deepcopy(made))
+  params = copy.deepcopy(made)
+  _forget_lengths(params)
+  params = parser.parse_gin(params)
   gin_config.check_used()
   steps = params.trainer.steps_per_epoch
   if steps:
@@ -249,7 +252,7 @@ def _check(params: cfg.ExperimentConfig, made: cfg.ExperimentConfig) -> None:
 
 
 def _forget_lengths(params: cfg.ExperimentConfig) -> None:
-  """Leaves open what a schedule has from the trainer of its own file."""
+  """Leaves open what a schedule has from its trainer, which may change."""
   if isinstance(params.task, ImageClassificationTask):
     schedule = params.trainer.optimizer_config.learning_rate.get()
     for key in common.following_lengths(params.trainer):

@@ -2,8 +2,10 @@
 
 import contextlib
 import dataclasses
+import importlib
 import os
 import pathlib
+import re
 import sys
 from collections.abc import Iterator
 
@@ -101,6 +103,7 @@ def load_for_inference(
       holds no good checkpoint.
   """
   folder = os.path.expanduser(model_dir)
+  _import_modules(pathlib.Path(folder) / description.GIN)
   params = _read_params(folder)
   if data_dir:
     params.task.train_data.tfds_data_dir = data_dir
@@ -111,6 +114,19 @@ def load_for_inference(
   step, averaged = _restore(params, task, model, folder, checkpoint)
   names = _class_names(pathlib.Path(folder) / description.CLASS_NAMES, params)
   return TrainedModel(folder, params, task, model, step, averaged, names)
+
+
+def _import_modules(requested: pathlib.Path) -> None:
+  """Imports what the run's gin files did, such as a network of one's own."""
+  text = requested.read_text(encoding='utf-8') if requested.is_file() else ''
+  for module in re.findall(r'^import ([\w.]+)$', text, re.MULTILINE):
+    try:
+      importlib.import_module(module)
+    except ImportError as error:
+      raise UserError(
+        f'{requested} imports {module}, which cannot be imported here '
+        f'({error}); put its folder into PYTHONPATH.'
+      ) from error
 
 
 def _read_params(folder: str) -> cfg.ExperimentConfig:
