@@ -12,8 +12,8 @@ import tf_keras
 from official.modeling import tf_utils
 from official.vision.modeling.backbones import factory
 
-from official_ext.configs import fields, parts
 from official_ext.configs.backbones import Backbone, Network
+from official_ext.schema import fields, parts
 
 layers = tf_keras.layers
 

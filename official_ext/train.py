@@ -21,7 +21,6 @@ Flags, most of them Garden's (--helpfull lists the rest):
 import contextlib
 
 from absl import flags
-from official.common import flags as tfm_flags
 
 from official_ext.command_line import cli
 from official_ext.errors import UserError
@@ -55,8 +54,6 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-  tfm_flags.define_flags()
-  cli.define_flags()
-  FLAGS.set_default('experiment', 'small_images')
+  cli.define_experiment_flags()
   FLAGS.set_default('mode', 'train_and_eval')
   cli.run(main)

@@ -5,11 +5,11 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from official_ext.configs import comparison
-from official_ext.configs.comparison import Difference
-from official_ext.configs.fields import Tie
 from official_ext.repeats import settings
 from official_ext.repeats.settings import Settings
+from official_ext.schema import comparison
+from official_ext.schema.comparison import Difference
+from official_ext.schema.fields import Tie
 
 
 def by_change(changed: Settings, base: Settings) -> list[str]:

@@ -6,8 +6,8 @@ from typing import Any
 
 from official.core import exp_factory
 
-from official_ext.configs import parts
 from official_ext.errors import UserError
+from official_ext.schema import parts
 from studies import markdown
 
 _HEAD = ('setting', 'default', '')

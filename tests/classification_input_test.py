@@ -139,15 +139,15 @@ def test_the_seed_decides_all():
       assert not np.array_equal(ours, others)
 
 
-@pytest.mark.parametrize('start', [0, 1, 4, 5, 6, 13])
-def test_goes_on_from_any_step(start):
+def test_goes_on_from_any_step():
   data = make_data(23)
   whole = batches(classification_input.build(data, train_config()), 17)
-  rest = classification_input.build(data, train_config(), start_step=start)
-  assert_same(whole[start:], batches(rest, 17 - start))
+  for start in (0, 1, 4, 5, 6, 13):
+    rest = classification_input.build(data, train_config(), start_step=start)
+    assert_same(whole[start:], batches(rest, 17 - start))
 
 
-@pytest.mark.parametrize(('workers', 'replicas'), [(1, 2), (2, 2), (2, 4)])
+@pytest.mark.parametrize(('workers', 'replicas'), [(1, 2), (2, 4)])
 def test_workers_share_the_global_batch(workers, replicas):
   data = make_data(23)
   whole = batches(classification_input.build(data, train_config()), 11)
@@ -206,7 +206,7 @@ def test_an_evaluation_that_would_leave_a_replica_without_an_image():
 
 
 @pytest.mark.parametrize('make_config', [train_config, validation_config])
-@pytest.mark.parametrize('dtype', ['float32', 'bfloat16', 'float16'])
+@pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
 def test_type_of_the_images(make_config, dtype):
   data = make_data(4)
   exact, rounded = (

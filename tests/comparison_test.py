@@ -7,10 +7,10 @@ from official.core import exp_factory
 from official.modeling import hyperparams
 
 from official_ext import registry_imports  # noqa: F401
-from official_ext.configs import comparison, fields
-from official_ext.configs.comparison import Difference
-from official_ext.configs.fields import Tie
 from official_ext.files import safe_yaml
+from official_ext.schema import comparison, fields
+from official_ext.schema.comparison import Difference
+from official_ext.schema.fields import Tie
 
 
 @dataclasses.dataclass

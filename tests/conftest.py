@@ -1,7 +1,9 @@
 """What several tests share: a small data set on disk, and gin left clean."""
 
+import contextlib
 import fcntl
 import os
+import shutil
 
 # Before TensorFlow is imported, as the commands do; and no look for a GPU.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
@@ -21,9 +23,10 @@ _LONGEST = (
   'repeat_test',
   'benchmark_test',
   'damage_test',
-  'ten_epochs_test',
   'resume_test',
-  'export_test',
+  'whole_recipe_test',
+  'accelerator_test',
+  'ten_epochs_test',
 )
 
 
@@ -33,20 +36,26 @@ def pytest_collection_modifyitems(items):
   items.sort(key=lambda item: rank.get(item.module.__name__, len(rank)))
 
 
+@contextlib.contextmanager
+def _one_worker_at_a_time(tmp_path_factory, name):
+  """Gives the folder of all workers; whoever is first fills a part of it."""
+  folder = tmp_path_factory.getbasetemp()
+  if 'PYTEST_XDIST_WORKER' in os.environ:
+    folder = folder.parent
+  with (folder / f'{name}.lock').open('w') as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    yield folder / name
+
+
 @pytest.fixture(scope='session')
 def shapes_dir(tmp_path_factory):
   """A folder of TFDS data sets that holds `procedural_shapes`; to be read."""
   from official_ext.datasets import procedural_shapes
 
-  folder = tmp_path_factory.getbasetemp()
-  if 'PYTEST_XDIST_WORKER' in os.environ:
-    folder = folder.parent  # That of all workers.
-  # Whoever is first draws the pictures.
-  with (folder / 'tfds.lock').open('w') as lock:
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    builder = procedural_shapes.ProceduralShapes(data_dir=folder / 'tfds')
+  with _one_worker_at_a_time(tmp_path_factory, 'tfds') as folder:
+    builder = procedural_shapes.ProceduralShapes(data_dir=folder)
     builder.download_and_prepare()
-  return str(folder / 'tfds')
+  return str(folder)
 
 
 @pytest.fixture(scope='session')
@@ -54,10 +63,14 @@ def trained_run(shapes_dir, tmp_path_factory):
   """The folder of a finished run of three epochs, not to be written to."""
   from helpers import tiny
 
-  folder = tmp_path_factory.mktemp('runs') / 'tiny'
-  # TFLite quantises kernels of 1,024 weights and more.
-  tiny.run(shapes_dir, folder, ['resnet9.channels = [4, 8, 16, 16]'])
-  return folder
+  with _one_worker_at_a_time(tmp_path_factory, 'tiny') as folder:
+    if not folder.exists():
+      channels = 'resnet9.channels = [4, 8, 16, 16]'
+      tiny.run(shapes_dir, folder.with_suffix('.new'), [channels])
+      folder.with_suffix('.new').rename(folder)
+  # An evaluation holds its folder, so each worker has one.
+  own = tmp_path_factory.mktemp('runs') / 'tiny'
+  return shutil.copytree(folder, own, symlinks=True)
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,9 @@ import pytest
 from official.modeling import hyperparams
 
 from official_ext import registry_imports  # noqa: F401
-from official_ext.configs import fields, parts
-from official_ext.configs.fields import Tie
 from official_ext.errors import UserError
+from official_ext.schema import fields, parts
+from official_ext.schema.fields import Tie
 
 
 @pytest.mark.parametrize(

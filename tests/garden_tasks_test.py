@@ -26,11 +26,12 @@ from official.modeling.optimization import optimizer_factory
 from official.vision.configs import backbones as garden_backbones
 from official.vision.ops import preprocess_ops
 
-from official_ext.configs import fields, validation
-from official_ext.configs.fields import Tie
+from official_ext.configs import validation
 from official_ext.configuration import experiment, gin_config
 from official_ext.errors import UserError
 from official_ext.experiments import garden_parts
+from official_ext.schema import fields
+from official_ext.schema.fields import Tie
 from official_ext.tasks.input_normalization import renormalize
 
 CHANNELS = [8, 16, 16, 32]

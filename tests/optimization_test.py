@@ -9,13 +9,13 @@ from official.core import exp_factory
 from official.modeling import optimization
 
 from official_ext import registry_imports  # noqa: F401
-from official_ext.configs import fields
 from official_ext.configs.optimization import (
   LrConfig,
   OptimizationConfig,
   OptimizerConfig,
 )
 from official_ext.modeling.optimization import lr_schedule, sgd
+from official_ext.schema import fields
 
 REFERENCE = pathlib.Path(__file__).parent / 'data' / 'resnet9_reference.npz'
 

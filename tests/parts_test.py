@@ -11,9 +11,9 @@ from official.modeling import hyperparams
 
 from official_ext.augmentation.crop import Crop
 from official_ext.augmentation.flip import Flip
-from official_ext.configs import fields, parts
 from official_ext.configuration import bindings, experiment, gin_config
 from official_ext.errors import UserError
+from official_ext.schema import fields, parts
 
 
 @dataclasses.dataclass

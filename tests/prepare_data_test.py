@@ -1,17 +1,15 @@
 """Tests of official_ext.prepare_data and official_ext.datasets.writer."""
 
 import os
-import pathlib
 import shlex
 import signal
-import subprocess
-import sys
 import types
 
 import gin
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from helpers import commands
 from PIL import Image
 
 from official_ext import prepare_data
@@ -342,18 +340,9 @@ def test_refuses_a_data_dir_that_is_a_file(archive, run, tmp_path):
 
 
 def test_ends_with_one_line_and_no_trace(tmp_path):
-  repository = pathlib.Path(prepare_data.__file__).parents[1]
   (tmp_path / 'cifar-10-python.tar.gz').write_bytes(b'\x1f\x8b broken')
-  command = [sys.executable, '-m', 'official_ext.prepare_data']
-  command += ['--archive=cifar-10-python.tar.gz', '--data_dir=out']
-  result = subprocess.run(
-    command,
-    cwd=tmp_path,
-    env=os.environ | {'PYTHONPATH': str(repository)},
-    capture_output=True,
-    text=True,
-    check=False,
-  )
+  arguments = '--archive=cifar-10-python.tar.gz', '--data_dir=out'
+  result = commands.run('prepare_data', *arguments, cwd=tmp_path)
   assert result.returncode == 2
   *_, last = result.stderr.splitlines()
   assert last.startswith(f'error: {tmp_path}/cifar-10-python.tar.gz is damaged')

@@ -16,13 +16,14 @@ import pytest
 from helpers import commands, example_records, tiny
 
 from official_ext import repeat
-from official_ext.configs import common, comparison
-from official_ext.configs.fields import Tie
+from official_ext.configs import common
 from official_ext.configuration import experiment, gin_config
 from official_ext.errors import RunError, Stopped, UserError
 from official_ext.machine import devices, stopping
 from official_ext.repeats import records, runs, settings
 from official_ext.runs import run_dir
+from official_ext.schema import comparison
+from official_ext.schema.fields import Tie
 from studies import brought
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -457,7 +458,8 @@ def test_an_unfinished_run_has_no_record(tmp_path):
     '{"epoch": 1, "step": 97, "total_train_seconds": 3}\n'
   )
   (tmp_path / 'params.yaml').write_text('trainer: {train_steps: 194}\n')
-  with pytest.raises(UserError, match='is not a finished run'):
+  message = f'^{tmp_path} is not a finished run; train to its end first.$'
+  with pytest.raises(UserError, match=message):
     records.make(tmp_path, 'recipe', 'recipe')
 
 

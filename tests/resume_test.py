@@ -13,12 +13,12 @@ from tensorflow.python.ops import io_ops
 from tensorflow.python.training import py_checkpoint_reader
 
 from official_ext.checkpoints import compatibility
-from official_ext.configs.fields import Tie
 from official_ext.dataloaders import in_memory
 from official_ext.errors import UserError
 from official_ext.files import safe_yaml
 from official_ext.machine import devices
 from official_ext.progress import epoch_table
+from official_ext.schema.fields import Tie
 from official_ext.training.trainer import Trainer
 
 # Those of the fixture `trained_run`.

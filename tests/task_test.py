@@ -18,6 +18,7 @@ def set_up(shapes_dir, on_device):
   return task, params, task.build_model()
 
 
+@functools.cache
 def losses_of_three_steps(shapes_dir, on_device, jit_compile):
   task, params, model = set_up(shapes_dir, on_device)
   optimizer = task.create_optimizer(

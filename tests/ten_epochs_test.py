@@ -1,10 +1,7 @@
 """The ten-epoch recipe's techniques against numbers computed elsewhere."""
 
 import itertools
-import os
 import pathlib
-import subprocess
-import sys
 
 import gin
 import numpy as np
@@ -12,6 +9,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 from helpers import input_batches, tiny
+from helpers.commands import CONTEXT
 from official.core import exp_factory, task_factory
 from official.modeling import optimization as garden_optimization
 
@@ -759,51 +757,52 @@ def test_an_override_that_cannot_work_is_named(shapes_dir, override, message):
 
 # Several replicas.
 
-REPLICAS = """
-import numpy as np, tensorflow as tf, tf_keras
-from official_ext.modeling.backbones import resnet9
-from official_ext.modeling.layers import ghost_batch_norm
-from official_ext.modeling.optimization import moving_average, sgd
-cpu = tf.config.list_physical_devices('CPU')[0]
-two = [tf.config.LogicalDeviceConfiguration()] * 2
-tf.config.set_logical_device_configuration(cpu, two)
-strategy = tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1'])
-with strategy.scope():
-  norm = ghost_batch_norm.GhostBatchNormalization(2, momentum=0.5)
-  model = tf_keras.Sequential([tf_keras.Input([1, 1, 1]), norm])
-  norm.beta.assign([1.0])
-  group = dict(pattern='beta$', lr_multiplier=8, weight_decay_multiplier=0.0)
-  inner = sgd.SGDCoupledDecay(0.5, weight_decay=0.1, lr_groups=[group])
-  optimizer = moving_average.MovingAverage(inner, average_decay=0.5)
-  optimizer.shadow_copy(model)
+
+def train_on_two_replicas(results):
+  """Puts beta, its average and the statistics after a step of two replicas."""
+  (cpu,) = tf.config.list_physical_devices('CPU')
+  two = [tf.config.LogicalDeviceConfiguration()] * 2
+  tf.config.set_logical_device_configuration(cpu, two)
+  strategy = tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1'])
   x = np.float32([[1, 3, 5, 9], [2, 2, 0, 4]]).reshape(2, 4, 1, 1, 1)
-  batches = strategy.experimental_distribute_values_from_function(
-    lambda context: tf.constant(x[context.replica_id_in_sync_group]))
-  @tf.function
-  def step(x):
-    with tf.GradientTape() as tape:
-      loss = tf.reduce_sum(model(x, training=True)) / 8
-    variables = [norm.beta]
-    optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
-  strategy.run(step, args=(batches,))
-  trained = norm.beta.numpy()
-  optimizer.swap_weights()
-  for weight in (trained, norm.beta, norm.moving_mean, norm.moving_variance):
-    print(*np.ravel(weight))
-"""
+  group = {
+    'pattern': 'beta$',
+    'lr_multiplier': 8,
+    'weight_decay_multiplier': 0.0,
+  }
+  with strategy.scope():
+    norm = ghost_batch_norm.GhostBatchNormalization(2, momentum=0.5)
+    model = tf_keras.Sequential([tf_keras.Input([1, 1, 1]), norm])
+    norm.beta.assign([1.0])
+    inner = sgd.SGDCoupledDecay(0.5, weight_decay=0.1, lr_groups=[group])
+    optimizer = moving_average.MovingAverage(inner, average_decay=0.5)
+    optimizer.shadow_copy(model)
+    batches = strategy.experimental_distribute_values_from_function(
+      lambda context: tf.constant(x[context.replica_id_in_sync_group])
+    )
+
+    @tf.function
+    def step(x):
+      with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(x, training=True)) / 8
+      (gradient,) = tape.gradient(loss, [norm.beta])
+      optimizer.apply_gradients([(gradient, norm.beta)])
+
+    strategy.run(step, args=(batches,))
+    trained = norm.beta.numpy()
+    optimizer.swap_weights()
+    weights = trained, norm.beta, norm.moving_mean, norm.moving_variance
+    results.put([float(weight[0]) for weight in weights])
 
 
 def test_replicas_share_groups_rates_and_averages():
   """Two replicas with two groups of two images each."""
-  ended = subprocess.run(
-    [sys.executable, '-c', REPLICAS],
-    env=os.environ | {'PYTHONPATH': str(ROOT)},
-    capture_output=True,
-    text=True,
-    check=False,
-  )
-  assert ended.returncode == 0, ended.stderr
-  trained, beta, mean, variance = map(float, ended.stdout.split())
+  results = CONTEXT.SimpleQueue()
+  process = CONTEXT.Process(target=train_on_two_replicas, args=(results,))
+  process.start()
+  process.join()
+  assert process.exitcode == 0
+  trained, beta, mean, variance = results.get()
   # The gradient of beta is 4 / 8 on either replica, and the sum of both 1.
   assert trained == 1 - 0.5 * 8
   assert beta == (1 + trained) / 2

@@ -5,10 +5,10 @@ import dataclasses
 import tensorflow as tf
 
 from official_ext.augmentation import base
-from official_ext.configs import fields, parts
 from official_ext.configs.augmentation import Augmentation
 from official_ext.errors import UserError
 from official_ext.ops import stateless_random
+from official_ext.schema import fields, parts
 
 
 @parts.kind(Augmentation, 'cutout')

@@ -5,9 +5,9 @@ import dataclasses
 import tensorflow as tf
 
 from official_ext.augmentation import base
-from official_ext.configs import parts
 from official_ext.configs.augmentation import Augmentation
 from official_ext.ops import stateless_random
+from official_ext.schema import parts
 
 
 @parts.kind(Augmentation, 'flip')

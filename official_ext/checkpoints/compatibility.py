@@ -8,11 +8,11 @@ from typing import Any
 from official.core import config_definitions as cfg
 
 from official_ext.checkpoints import average
-from official_ext.configs import comparison
-from official_ext.configs.comparison import Difference
-from official_ext.configs.fields import Tie
 from official_ext.errors import UserError
 from official_ext.runs import description, recorded_config
+from official_ext.schema import comparison
+from official_ext.schema.comparison import Difference
+from official_ext.schema.fields import Tie
 
 _MEND = 'use the same, or name another folder.'
 _DATA = ('task.train_data.tfds_name', 'task.validation_data.tfds_name')

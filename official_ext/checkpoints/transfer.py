@@ -12,11 +12,12 @@ from official.vision.ops import preprocess_ops
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 from official_ext.checkpoints import average, compatibility
-from official_ext.configs import comparison, validation
-from official_ext.configs.fields import Tie
+from official_ext.configs import validation
 from official_ext.errors import UserError
 from official_ext.runs import recorded_config
 from official_ext.runs.recorded_config import MISSING, look_up
+from official_ext.schema import comparison
+from official_ext.schema.fields import Tie
 
 _CHECKPOINT_GRAPH = '_CHECKPOINTABLE_OBJECT_GRAPH'
 

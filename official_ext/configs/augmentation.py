@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from official_ext.configs import parts
+from official_ext.schema import parts
 
 
 @dataclasses.dataclass

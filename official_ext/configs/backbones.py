@@ -5,7 +5,7 @@ import dataclasses
 from official.modeling import hyperparams
 from official.vision.configs import backbones
 
-from official_ext.configs import parts
+from official_ext.schema import parts
 
 
 @dataclasses.dataclass

@@ -4,8 +4,10 @@ import dataclasses
 
 from official.core import config_definitions as cfg
 
-from official_ext.configs import fields, optimization, parts
-from official_ext.configs.fields import Tie
+from official_ext.configs import optimization
+from official_ext.errors import UserError
+from official_ext.schema import fields, parts
+from official_ext.schema.fields import Tie
 
 
 @parts.part('runtime')
@@ -74,12 +76,23 @@ def set_lengths(trainer: TrainerConfig) -> None:
 
   Args:
     trainer: Its schedule is changed.
+
+  Raises:
+    UserError: If the schedule has another length.
   """
-  schedule = trainer.optimizer_config.learning_rate.get()
+  rate = trainer.optimizer_config.learning_rate
+  schedule = rate.get()
   for key, value in lengths(trainer).items():
-    # Knots are a list of epochs of their own.
-    if isinstance(getattr(schedule, key, None), int | float):
-      setattr(schedule, key, value)
+    there = getattr(schedule, key, None)
+    if not isinstance(there, int | float):
+      continue  # Knots are a list of epochs of their own.
+    if there not in (0, value):
+      raise UserError(
+        f'trainer.optimizer_config.learning_rate.{rate.type}.{key}={there:g} '
+        f'(gin: {rate.type}.{key}) is to be that of the training, {value:g}; '
+        'leave it out.'
+      )
+    setattr(schedule, key, value)
 
 
 def steps_per_epoch(trainer: cfg.TrainerConfig) -> int:

@@ -6,11 +6,12 @@ from official.modeling import hyperparams
 from official.vision.configs import common as garden_common
 from official.vision.configs import image_classification as garden
 
-from official_ext.configs import backbones, fields, parts
+from official_ext.configs import backbones
 from official_ext.configs.augmentation import Augmentation
-from official_ext.configs.fields import Tie
 from official_ext.errors import UserError
 from official_ext.ops import activations, initializers
+from official_ext.schema import fields, parts
+from official_ext.schema.fields import Tie
 
 # Of CIFAR-10 (https://www.cs.toronto.edu/~kriz/cifar.html): means and
 # deviations of the channels as in `torch_backend.py` of cifar10-fast.

@@ -8,8 +8,8 @@ from official.modeling.optimization.configs import (
   optimizer_config,
 )
 
-from official_ext.configs import fields, parts
-from official_ext.configs.fields import Tie
+from official_ext.schema import fields, parts
+from official_ext.schema.fields import Tie
 
 
 @dataclasses.dataclass

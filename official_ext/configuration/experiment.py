@@ -15,19 +15,14 @@ from official.core import config_definitions as cfg
 from official.modeling import hyperparams
 from official.modeling.hyperparams import params_dict
 
-from official_ext.configs import (
-  backbones,
-  common,
-  fields,
-  garden_fields,  # noqa: F401  It says what Garden's own fields may hold.
-  validation,
-)
+from official_ext.configs import backbones, common, validation
 from official_ext.configs.image_classification import ImageClassificationTask
 from official_ext.configuration import gin_config
 from official_ext.dataloaders import data_sets
 from official_ext.errors import UserError
 from official_ext.files import safe_yaml
 from official_ext.machine import devices
+from official_ext.schema import fields, garden_fields  # noqa: F401
 
 # The experiment of this package's own task.
 DEFAULT = 'small_images'
@@ -176,6 +171,7 @@ def parse(flags_obj: Any) -> Experiment:
   parser = ExperimentParser(flags_obj)
   made = parser.base_experiment()
   params = copy.deepcopy(made)
+  _forget_lengths(params)
   params = parser.parse_gin(params)
   gin_config.check_used()
   params = parser.parse_config_file(params)
@@ -217,7 +213,9 @@ def parse_gin_alone() -> cfg.ExperimentConfig:
     )
   parser = ExperimentParser(types.SimpleNamespace(experiment=DEFAULT))
   made = parser.base_experiment()
-  params = parser.parse_gin(copy.deepcopy(made))
+  params = copy.deepcopy(made)
+  _forget_lengths(params)
+  params = parser.parse_gin(params)
   gin_config.check_used()
   steps = params.trainer.steps_per_epoch
   if steps:
@@ -254,7 +252,7 @@ def _check(params: cfg.ExperimentConfig, made: cfg.ExperimentConfig) -> None:
 
 
 def _forget_lengths(params: cfg.ExperimentConfig) -> None:
-  """Leaves open what a schedule has from the trainer of its own file."""
+  """Leaves open what a schedule has from its trainer, which may change."""
   if isinstance(params.task, ImageClassificationTask):
     schedule = params.trainer.optimizer_config.learning_rate.get()
     for key in common.following_lengths(params.trainer):

@@ -15,9 +15,9 @@ from typing import Any
 import gin
 from absl import logging
 
-from official_ext.configs import parts
 from official_ext.configuration import bindings as bindings_of
 from official_ext.errors import UserError
+from official_ext.schema import parts
 
 _PACKAGE = pathlib.Path(__file__).resolve().parents[1]
 # gin tries the working directory first, then these: the wheel carries the gin
@@ -77,6 +77,10 @@ def parse(files: Sequence[str], bindings: Sequence[str]) -> None:
   gin.clear_config()  # It is locked after parsing; a notebook parses again.
   _SOURCES.clear()
   _add_search_paths()
+  for file in files:
+    # Gin looks for it in packages too, and fails at one that is only a folder.
+    if not pathlib.Path(_find(file)).exists():
+      raise _missing(file)
   verbosity = logging.get_verbosity()
   # Gin logs an error for each place where it does not find a file.
   logging.set_verbosity(logging.FATAL)
@@ -118,12 +122,16 @@ def _unopened(files: Sequence[str], error: OSError) -> UserError:
   found = re.search(r'Unable to open file: (.*?)\. Searched', str(error))
   if not found:
     return UserError(f'{", ".join(files)}: {one_line(error)}; mend the file.')
+  return _missing(found[1])
+
+
+def _missing(file: str) -> UserError:
   shipped = shipped_files()
-  close = difflib.get_close_matches(found[1], shipped, n=1)
+  close = difflib.get_close_matches(file, shipped, n=1)
   meant = f'the files of this package are {", ".join(shipped)}.'
   if close:
     meant = f'did you mean {close[0]}?'
-  return UserError(f'there is no gin file {found[1]}; {meant}')
+  return UserError(f'there is no gin file {file}; {meant}')
 
 
 @functools.cache  # gin keeps a path as often as it is added.

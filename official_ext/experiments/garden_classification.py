@@ -7,8 +7,9 @@ from official.core import config_definitions as cfg
 from official.core import exp_factory
 from official.vision.configs import image_classification as garden
 
-from official_ext.configs import common, parts
+from official_ext.configs import common
 from official_ext.experiments import garden_parts
+from official_ext.schema import parts
 
 
 @dataclasses.dataclass

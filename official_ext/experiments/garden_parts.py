@@ -6,8 +6,7 @@ from official.core import config_definitions as cfg
 from official.modeling import hyperparams
 from official.vision.configs import decoders
 
-from official_ext.configs import backbones, common, fields, optimization, parts
-from official_ext.configs.fields import Tie
+from official_ext.configs import backbones, common, optimization
 from official_ext.configs.image_classification import (
   CIFAR10_MEAN_RGB,
   CIFAR10_STDDEV_RGB,
@@ -15,6 +14,8 @@ from official_ext.configs.image_classification import (
 )
 from official_ext.errors import UserError
 from official_ext.modeling.backbones import resnet9
+from official_ext.schema import fields, parts
+from official_ext.schema.fields import Tie
 
 parts.part('fpn')(decoders.FPN)
 

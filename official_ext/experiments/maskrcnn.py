@@ -8,9 +8,10 @@ from official.core import exp_factory
 from official.vision.configs import decoders
 from official.vision.configs import maskrcnn as garden
 
-from official_ext.configs import common, parts
+from official_ext.configs import common
 from official_ext.errors import UserError
 from official_ext.experiments import garden_parts
+from official_ext.schema import parts
 
 
 @dataclasses.dataclass

@@ -8,8 +8,9 @@ from official.core import exp_factory
 from official.vision.configs import decoders
 from official.vision.configs import retinanet as garden
 
-from official_ext.configs import common, parts
+from official_ext.configs import common
 from official_ext.experiments import garden_parts
+from official_ext.schema import parts
 
 
 @dataclasses.dataclass

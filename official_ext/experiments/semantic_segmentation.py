@@ -9,8 +9,9 @@ from official.core import exp_factory
 from official.vision.configs import decoders
 from official.vision.configs import semantic_segmentation as garden
 
-from official_ext.configs import common, parts
+from official_ext.configs import common
 from official_ext.experiments import garden_parts
+from official_ext.schema import parts
 
 # Where the fine features are taken, at a stride of 4.
 _FINE_LEVEL = 2

@@ -10,7 +10,7 @@ from official.core import exp_factory
 from official.modeling import hyperparams
 
 from official_ext.augmentation import crop, cutout, flip
-from official_ext.configs import common, fields, optimization, parts
+from official_ext.configs import common, optimization
 from official_ext.configs.augmentation import Augmentation
 from official_ext.configs.backbones import Backbone
 from official_ext.configs.image_classification import (
@@ -27,6 +27,7 @@ from official_ext.configs.image_classification import (
 from official_ext.errors import UserError
 from official_ext.modeling.backbones import resnet9
 from official_ext.modeling.optimization import lr_schedule, sgd
+from official_ext.schema import fields, parts
 
 # What the default data set is, so that a config is complete before any data is
 # read (https://www.cs.toronto.edu/~kriz/cifar.html).

@@ -14,11 +14,12 @@ from typing import Any
 from official.core import config_definitions as cfg
 from official.modeling import hyperparams
 
-from official_ext.configs import common, comparison, fields
-from official_ext.configs.comparison import Difference
-from official_ext.configs.fields import Tie
+from official_ext.configs import common
 from official_ext.configs.image_classification import ImageClassificationTask
 from official_ext.errors import UserError
+from official_ext.schema import comparison, fields
+from official_ext.schema.comparison import Difference
+from official_ext.schema.fields import Tie
 
 # Where a config has the seed of a training.
 SEEDS = ('runtime.seed', 'task.train_data.seed')

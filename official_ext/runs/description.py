@@ -14,6 +14,7 @@ from official_ext.files import safe_yaml, whole
 from official_ext.machine import description as machine
 
 CLASS_NAMES = 'class_names.txt'
+GIN = 'requested.gin'
 
 
 def write(
@@ -36,7 +37,7 @@ def write(
   texts = {
     # Garden's own writer puts Python's tuples in, which only PyYAML reads.
     'params.yaml': safe_yaml.dump(params.as_dict()),
-    'requested.gin': comment + gin.config_str(),
+    GIN: comment + gin.config_str(),
     'versions.json': json.dumps(machine.describe(), indent=2) + '\n',
   }
   if class_names:

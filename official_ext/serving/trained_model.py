@@ -2,8 +2,10 @@
 
 import contextlib
 import dataclasses
+import importlib
 import os
 import pathlib
+import re
 import sys
 from collections.abc import Iterator
 
@@ -16,7 +18,6 @@ from official.core import exp_factory, task_factory
 
 from official_ext.checkpoints import average, restoring
 from official_ext.checkpoints.folder import Checkpoints
-from official_ext.configs import fields
 from official_ext.configuration import gin_config
 from official_ext.dataloaders import image_source, preprocessing
 from official_ext.datasets import procedural_shapes  # noqa: F401
@@ -24,6 +25,7 @@ from official_ext.errors import UserError
 from official_ext.experiments import small_images  # noqa: F401
 from official_ext.files import safe_yaml
 from official_ext.runs import description
+from official_ext.schema import fields
 from official_ext.tasks import image_classification
 
 # Its config class is that of every experiment of this package's task, and a
@@ -101,6 +103,7 @@ def load_for_inference(
       holds no good checkpoint.
   """
   folder = os.path.expanduser(model_dir)
+  _import_modules(pathlib.Path(folder) / description.GIN)
   params = _read_params(folder)
   if data_dir:
     params.task.train_data.tfds_data_dir = data_dir
@@ -111,6 +114,19 @@ def load_for_inference(
   step, averaged = _restore(params, task, model, folder, checkpoint)
   names = _class_names(pathlib.Path(folder) / description.CLASS_NAMES, params)
   return TrainedModel(folder, params, task, model, step, averaged, names)
+
+
+def _import_modules(requested: pathlib.Path) -> None:
+  """Imports what the run's gin files did, such as a network of one's own."""
+  text = requested.read_text(encoding='utf-8') if requested.is_file() else ''
+  for module in re.findall(r'^import ([\w.]+)$', text, re.MULTILINE):
+    try:
+      importlib.import_module(module)
+    except ImportError as error:
+      raise UserError(
+        f'{requested} imports {module}, which cannot be imported here '
+        f'({error}); put its folder into PYTHONPATH.'
+      ) from error
 
 
 def _read_params(folder: str) -> cfg.ExperimentConfig:

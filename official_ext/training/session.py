@@ -11,11 +11,11 @@ from typing import Any
 
 from official_ext.checkpoints import average, compatibility
 from official_ext.checkpoints.folder import Checkpoints
-from official_ext.configs.fields import Tie
 from official_ext.configuration.experiment import Experiment
 from official_ext.errors import Stopped
 from official_ext.progress import epoch_table
 from official_ext.runs import run_dir
+from official_ext.schema.fields import Tie
 from official_ext.training import loop, messages
 from official_ext.training import request as requests
 from official_ext.training import start as starts

@@ -7,10 +7,10 @@ from typing import Any
 from official.core import config_definitions as cfg
 
 from official_ext.benchmarks.report import Rival
-from official_ext.configs import comparison
-from official_ext.configs.fields import Tie
 from official_ext.configuration import gin_config
 from official_ext.experiments import small_images
+from official_ext.schema import comparison
+from official_ext.schema.fields import Tie
 
 _SGD = 'trainer.optimizer_config.optimizer.sgd_coupled_decay'
 # What may be otherwise than in the recipe of 24 epochs.

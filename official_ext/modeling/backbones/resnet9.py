@@ -17,9 +17,7 @@ import tf_keras
 from official.modeling import hyperparams, tf_utils
 from official.vision.modeling.backbones import factory
 
-from official_ext.configs import fields, parts
 from official_ext.configs.backbones import Backbone, Network
-from official_ext.configs.fields import Tie
 from official_ext.configs.image_classification import (
   KERNEL_INITIALIZER,
   NormActivation,
@@ -32,6 +30,8 @@ from official_ext.modeling.layers.max_pool import MaxPool2D
 from official_ext.modeling.layers.small_map_conv import SmallMapConv2D
 from official_ext.modeling.layers.whitened_conv import WhitenedConv2D
 from official_ext.ops import activations, initializers
+from official_ext.schema import fields, parts
+from official_ext.schema.fields import Tie
 
 layers = tf_keras.layers
 

@@ -10,9 +10,9 @@ import tf_keras
 from official.modeling import hyperparams
 from official.modeling.optimization import optimizer_factory
 
-from official_ext.configs import fields, parts
 from official_ext.configs.optimization import LrConfig
 from official_ext.errors import UserError
+from official_ext.schema import fields, parts
 
 
 @parts.kind(LrConfig, 'piecewise_linear')

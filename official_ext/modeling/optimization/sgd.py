@@ -11,9 +11,9 @@ from official.modeling import hyperparams
 from official.modeling.optimization import optimizer_factory
 from official.modeling.optimization.configs import optimizer_config
 
-from official_ext.configs import fields, parts
 from official_ext.configs.optimization import OptimizerConfig
 from official_ext.errors import UserError
+from official_ext.schema import fields, parts
 
 
 def _is_expression(pattern: str) -> bool:

@@ -6,11 +6,8 @@ from typing import Any
 
 from official.modeling import hyperparams
 
-from official_ext.configs import (
-  fields,
-  garden_fields,  # noqa: F401  It says what Garden's own fields are tied to.
-)
-from official_ext.configs.fields import Tie
+from official_ext.schema import fields, garden_fields  # noqa: F401
+from official_ext.schema.fields import Tie
 
 _MISSING = object()
 

@@ -15,8 +15,8 @@ from official.vision.configs import (
   semantic_segmentation,
 )
 
-from official_ext.configs import fields
-from official_ext.configs.fields import Tie
+from official_ext.schema import fields
+from official_ext.schema.fields import Tie
 
 fields.of_garden(
   cfg.ExperimentConfig, ties={'runtime': Tie.PLACE, 'trainer': Tie.PLACE}

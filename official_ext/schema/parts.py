@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 import gin
 from official.modeling import hyperparams
 
-from official_ext.configs import fields
 from official_ext.errors import UserError
+from official_ext.schema import fields
 
 _Config = TypeVar('_Config', bound=hyperparams.Config)
 _ConfigClass = Callable[[type[_Config]], type[_Config]]
