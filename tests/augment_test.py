@@ -381,3 +381,35 @@ def test_gin_and_an_override_name_an_augmentation_of_ones_own(shapes_dir):
     override=f'{{task: {{train_data: {{augmentations: {override}}}}}}}',
   ).task.train_data
   assert [one.get() for one in data.augmentations] == [Flip(), Gain(most=2)]
+
+
+@everywhere
+def test_moves_at_once_are_moves_one_after_another(run):
+  """A black border stays black, whatever moves it."""
+  random = np.random.default_rng(0)
+  images = random.integers(1, 256, (40, 7, 6, 2), np.uint8)
+  steps = [
+    Crop(padding=2, mode='zero'),
+    Flip(),
+    Crop(padding=1),
+    Crop(padding=3, mode='zero'),
+    Flip(),
+  ]
+  choices = [
+    random.integers(0, 2, 40).astype(bool)
+    if isinstance(step, Flip)
+    else random.integers(0, 2 * step.padding + 1, (40, 2)).astype(np.int32)
+    for step in steps
+  ]
+  one_by_one = tf.constant(images)
+  for step, choice in zip(steps, choices, strict=True):
+    one_by_one = step.apply(one_by_one, choice)
+  at_once = run(
+    lambda images, *choices: base.move(
+      images, list(zip(steps, choices, strict=True))
+    ),
+    images,
+    *choices,
+  )
+  assert 0 < np.mean(at_once == 0) < 0.6
+  np.testing.assert_array_equal(at_once, one_by_one)

@@ -2,10 +2,14 @@
 
 import dataclasses
 import zlib
+from collections.abc import Sequence
 
 import tensorflow as tf
 from official.modeling import hyperparams
 from official.vision.ops import augment
+
+# Height and width.
+Size = tuple[int, int]
 
 
 @dataclasses.dataclass
@@ -104,3 +108,76 @@ class ImageAugmentation(hyperparams.Config, augment.ImageAugment):
     _, height, width, _ = image.shape
     choices = self.draw(seed, tf.shape(image)[0], height, width)
     return self.apply(image, choices)
+
+
+@dataclasses.dataclass
+class Move(ImageAugmentation):
+  """An augmentation that says where each row and each column is read.
+
+  Several of them, one after another, read an image once.
+  """
+
+  def source(
+    self, rows: tf.Tensor, columns: tf.Tensor, choices: tf.Tensor, size: Size
+  ) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns where rows and columns of the result are in the images.
+
+    Args:
+      rows: int32 `[batch, n]`.
+      columns: int32 `[batch, m]`.
+      choices: Of `draw` or `spread`, one for each image.
+      size: Height and width of the images.
+
+    Returns:
+      Two tensors of the same shapes, less than 0 where there is only black.
+    """
+    raise NotImplementedError
+
+  @property
+  def blackens(self) -> bool:
+    """Whether some of it may be black."""
+    return False
+
+  def apply(self, images: tf.Tensor, choices: tf.Tensor) -> tf.Tensor:
+    """Applies given choices; see `ImageAugmentation`."""
+    return move(images, [(self, choices)])
+
+
+def move(
+  images: tf.Tensor, steps: Sequence[tuple[Move, tf.Tensor]]
+) -> tf.Tensor:
+  """Moves the pixels of images by several augmentations at once.
+
+  Args:
+    images: `[batch, height, width, channels]` of any numeric type.
+    steps: Each with its choices, in the order in which they are applied.
+
+  Returns:
+    Images of the same shape and type.
+  """
+  _, height, width, _ = images.shape
+  count = tf.shape(images)[0]
+  rows, columns = (
+    tf.tile(tf.range(length)[tf.newaxis], [count, 1])
+    for length in (height, width)
+  )
+  black = any(step.blackens for step, _ in steps)
+  # From the result back to what it is made of.
+  for step, choices in reversed(steps):
+    before = rows, columns
+    rows, columns = step.source(rows, columns, choices, (height, width))
+    if black:  # It stays so, whatever is beneath.
+      rows, columns = (
+        tf.where(old < 0, -1, new)
+        for old, new in zip(before, (rows, columns), strict=True)
+      )
+  if not black:
+    return _read(images, rows, columns)
+  inside = (rows >= 0)[:, :, tf.newaxis] & (columns >= 0)[:, tf.newaxis]
+  read = _read(images, tf.maximum(rows, 0), tf.maximum(columns, 0))
+  return tf.where(inside[..., tf.newaxis], read, tf.zeros([], images.dtype))
+
+
+def _read(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
+  images = tf.gather(images, rows, axis=1, batch_dims=1)
+  return tf.gather(images, columns, axis=2, batch_dims=1)

@@ -23,18 +23,24 @@ def _repeat_border(positions: tf.Tensor, length: int) -> tf.Tensor:
   return tf.where(positions >= length, beyond, positions)
 
 
-# Where to read what is beyond the border; with 'zero' it is then blackened, as
-# by the padding of torchvision's RandomCrop.
+def _or_nothing(positions: tf.Tensor, length: int) -> tf.Tensor:
+  """Returns the positions, and -1 for those beyond the ends."""
+  inside = (positions >= 0) & (positions < length)
+  return tf.where(inside, positions, -1)
+
+
+# Where to read what is beyond the border; with 'zero' it is black, as by the
+# padding of torchvision's RandomCrop.
 PADDING_MODES = {
   'reflect': _reflect,
   'symmetric': _repeat_border,
-  'zero': _reflect,
+  'zero': _or_nothing,
 }
 
 
 @parts.kind(Augmentation, 'crop')
 @dataclasses.dataclass
-class Crop(base.ImageAugmentation):
+class Crop(base.Move):
   """Pads an image on all sides, and crops it to its size at random.
 
   cifar10-fast pads by reflection without repeating the border: NumPy's
@@ -77,29 +83,31 @@ class Crop(base.ImageAugmentation):
     side = 2 * self.padding + 1
     return tf.stack([ranks // side % side, ranks % side], axis=-1)
 
-  def apply(self, images: tf.Tensor, choices: tf.Tensor) -> tf.Tensor:
-    """Crops images of any type at the given offsets.
+  @property
+  def blackens(self) -> bool:
+    """Whether what is beyond the border is black."""
+    return self.mode == 'zero'
+
+  def source(
+    self,
+    rows: tf.Tensor,
+    columns: tf.Tensor,
+    choices: tf.Tensor,
+    size: base.Size,
+  ) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns where crops at the given offsets are read; see `Move`.
 
     Raises:
       ValueError: If the padding is too large to be reflected.
     """
-    _, height, width, _ = images.shape
-    if not 0 <= self.padding < min(height, width):
+    height, width = size
+    if not 0 <= self.padding < min(size):
       raise ValueError(
         f'padding={self.padding} cannot be reflected in images of '
         f'{height}x{width}.'
       )
-    rows = tf.range(height) + choices[:, :1] - self.padding
-    columns = tf.range(width) + choices[:, 1:] - self.padding
-    find = PADDING_MODES[self.mode]
-    cropped = tf.gather(images, find(rows, height), axis=1, batch_dims=1)
-    cropped = tf.gather(cropped, find(columns, width), axis=2, batch_dims=1)
-    if self.mode == 'zero':
-      inside = _is_inside(rows, height)[:, :, tf.newaxis, tf.newaxis]
-      inside &= _is_inside(columns, width)[:, tf.newaxis, :, tf.newaxis]
-      cropped = tf.where(inside, cropped, tf.zeros([], images.dtype))
-    return cropped
-
-
-def _is_inside(positions: tf.Tensor, length: int) -> tf.Tensor:
-  return (positions >= 0) & (positions < length)
+    find, before = PADDING_MODES[self.mode], choices - self.padding
+    return (
+      find(rows + before[:, :1], height),
+      find(columns + before[:, 1:], width),
+    )

@@ -12,7 +12,7 @@ from official_ext.schema import parts
 
 @parts.kind(Augmentation, 'flip')
 @dataclasses.dataclass
-class Flip(base.ImageAugmentation):
+class Flip(base.Move):
   """Mirrors half of the images left to right.
 
   Attributes:
@@ -38,7 +38,14 @@ class Flip(base.ImageAugmentation):
     """Returns bool `[count]`, true for odd ranks."""
     return ranks % 2 == 1
 
-  def apply(self, images: tf.Tensor, choices: tf.Tensor) -> tf.Tensor:
-    """Mirrors the images, of any type, of which the choice is true."""
-    flipped = choices[:, tf.newaxis, tf.newaxis, tf.newaxis]
-    return tf.where(flipped, images[:, :, ::-1], images)
+  def source(
+    self,
+    rows: tf.Tensor,
+    columns: tf.Tensor,
+    choices: tf.Tensor,
+    size: base.Size,
+  ) -> tuple[tf.Tensor, tf.Tensor]:
+    """Reads the columns of chosen images from the right; see `Move`."""
+    _, width = size
+    mirrored = width - 1 - columns
+    return rows, tf.where(choices[:, tf.newaxis], mirrored, columns)

@@ -1,11 +1,13 @@
 """From bytes to what the model reads, on the host or on an accelerator."""
 
 import collections
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
+from official_ext.augmentation import base
 from official_ext.augmentation.base import ImageAugmentation
 from official_ext.configs.image_classification import DataConfig
 from official_ext.ops import placement, stateless_random
@@ -171,11 +173,18 @@ def apply(
     Images of `params.dtype` and the same shape.
   """
   normalized = False
-  for step, choice in zip(augmentations(params), choices, strict=True):
-    if step.after_normalization and not normalized:
-      images = normalize(images, params.mean_rgb, params.stddev_rgb)
-      normalized = True
-    images = step.apply(images, choice)
+  pairs = zip(augmentations(params), choices, strict=True)
+  for moves, group in itertools.groupby(
+    pairs, lambda pair: isinstance(pair[0], base.Move)
+  ):
+    if moves:
+      images = base.move(images, list(group))
+      continue
+    for step, choice in group:
+      if step.after_normalization and not normalized:
+        images = normalize(images, params.mean_rgb, params.stddev_rgb)
+        normalized = True
+      images = step.apply(images, choice)
   if not normalized:
     images = normalize(images, params.mean_rgb, params.stddev_rgb)
   return tf.cast(images, params.dtype)
