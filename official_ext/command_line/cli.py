@@ -31,7 +31,10 @@ def define_flags() -> None:
     'traceback', False, 'Show the full trace when a command fails.'
   )
   flags.DEFINE_bool(
-    'compile_cache', True, "Keep what is compiled in the user's cache folder."
+    'compile_cache',
+    False,
+    "Keep what XLA compiles in the user's cache folder, for the next run on "
+    'the same kind of device.',
   )
 
 

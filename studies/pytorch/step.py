@@ -8,6 +8,7 @@ from official.core import config_definitions as cfg
 
 from official_ext.benchmarks.report import Rival
 from official_ext.configuration import gin_config
+from official_ext.dataloaders import preprocessing
 from official_ext.experiments import small_images
 from official_ext.schema import comparison
 from official_ext.schema.fields import Tie
@@ -43,7 +44,7 @@ def why_not(params: cfg.ExperimentConfig) -> str | None:
     for each in comparison.differences(recipe, params, Tie.RUN)
   ]
   # Not of the training, but of what computes it.
-  if params.task.train_data.preprocess_on_device:
+  if preprocessing.on_device(params.task.train_data):
     found.append(('preprocess_on_device', True))
   if params.runtime.num_gpus > 0:
     found.append(('runtime.num_gpus', params.runtime.num_gpus))

@@ -15,7 +15,12 @@ from helpers.commands import CONTEXT
 
 from official_ext.progress import epoch_table
 
-_TIMES = {'train_seconds', 'total_train_seconds', 'test_seconds'}
+_TIMES = {
+  'compile_seconds',
+  'train_seconds',
+  'total_train_seconds',
+  'test_seconds',
+}
 
 
 def quiet_run(log, *arguments):
