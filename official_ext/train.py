@@ -14,7 +14,9 @@ Flags, most of them Garden's (--helpfull lists the rest):
                      one in runs/.
   --mode             train_and_eval (default), train, train_and_post_eval, eval
                      or continuous_eval.
-  --experiment       small_images (default) or one of Garden's.
+  --experiment       small_images (default), one of the package's on Garden's
+                     tasks such as resnet9_retinanet, or one of Garden's.
+  --compile_cache    Keep what XLA compiles for the next run.
   --traceback        Show the full trace of an error.
 """
 

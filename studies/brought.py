@@ -11,6 +11,12 @@ from official_ext.schema import comparison
 from official_ext.schema.comparison import Difference
 from official_ext.schema.fields import Tie
 
+# What a recipe sets under a name that is not of its place.
+_IN_GIN = {
+  'runtime.mixed_precision_dtype': 'run.precision',
+  'trainer.epochs': 'run.epochs',
+}
+
 
 def by_change(changed: Settings, base: Settings) -> list[str]:
   """Returns what a change sets, apart from the seed, in the config's order.
@@ -25,7 +31,8 @@ def by_change(changed: Settings, base: Settings) -> list[str]:
   """
   names = _short_names(changed, base)
   return [
-    f'{names.get(each.place, each.place)} = {each.now!r}'
+    f'{_IN_GIN.get(each.place) or names.get(each.place, each.place)} = '
+    f'{each.now!r}'
     for found in settings.differences(base, changed)
     for each in _inside(found, changed)
   ]

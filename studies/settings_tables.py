@@ -30,10 +30,13 @@ def part(name: str) -> str:
       f'there is no part {name}; there are {", ".join(sorted(known))}.'
     )
   config = known[name]
-  described = _entries(config)
+  defaults = parts.defaults(config)
+  described = _entries(config) or dict.fromkeys(
+    defaults, f"As in Garden's `{config.__name__}`."
+  )
   rows = [
     (f'`{name}.{key}`', _shown(default), described[key])
-    for key, default in parts.defaults(config).items()
+    for key, default in defaults.items()
     # What only Garden's own class documents, few people set here.
     if key in described
   ]

@@ -128,6 +128,18 @@ def test_padding_that_cannot_be_reflected(padding):
     Crop(padding=padding).apply(tf.zeros([1, 6, 5, 1]), tf.constant([[0, 0]]))
 
 
+def test_black_padding_may_be_as_wide_as_the_image():
+  image = tf.range(1, 5)[tf.newaxis, :, tf.newaxis, tf.newaxis] * tf.ones(
+    [1, 4, 2, 1], tf.int32
+  )
+  crop = Crop(padding=4, mode='zero')
+  crop.check_fits(2, 'crop.')
+  moved = crop.apply(image, tf.constant([[6, 5]]))
+  np.testing.assert_array_equal(
+    moved[0, :, :, 0], [[3, 0], [4, 0], [0, 0], [0, 0]]
+  )
+
+
 @everywhere
 def test_cutout_zeroes_64_pixels_of_each_channel(run):
   cutout = Cutout(size=8)

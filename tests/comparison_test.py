@@ -92,13 +92,31 @@ def test_a_file_has_lists_for_tuples_and_dicts_for_configs():
   now = Config(numbers=(1.0, 2.0), kinds=[Kind(width=3)])
   before = safe_yaml.load(safe_yaml.dump(now.as_dict()))
   assert places(before, now, Tie.PLACE) == set()
+
+
+def test_what_is_in_a_list_is_tied_as_its_field_says():
+  now = Config(kinds=[Kind(width=3), Kind()])
+  before = now.as_dict()
   now.kinds[0].rate = 1.0
   (found,) = comparison.differences(before, now, Tie.RUN, 'task.')
-  assert found.place == 'task.kinds'
-  assert (found.before, found.now) == (
-    [{'width': 3, 'rate': 0.5}],
-    [{'width': 3, 'rate': 1.0}],
-  )
+  assert found == Difference('task.kinds[0].rate', 0.5, 1.0)
+  # Recorded before there was such a field, which then had its default.
+  now.kinds[0].rate = 0.5
+  del before['kinds'][0]['rate']
+  assert places(before, now, Tie.PLACE) == set()
+  # Of another length.
+  now.kinds.pop()
+  (found,) = comparison.differences(before, now, Tie.RUN)
+  assert (found.place, found.now) == ('kinds', [{'width': 3, 'rate': 0.5}])
+
+
+def test_another_kind_in_a_list_is_told_whole():
+  now = Config(kinds=[Choice()])
+  before = now.as_dict()
+  now.kinds[0].one.width = 2
+  assert places(before, now, Tie.RUN) == {'kinds[0].one.width'}
+  now.kinds[0].type = 'other'
+  assert places(before, now, Tie.RUN) == {'kinds'}
 
 
 @pytest.mark.parametrize(

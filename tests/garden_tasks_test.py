@@ -806,6 +806,11 @@ def test_a_warmup_does_not_replace_the_first_knots(records):
       [4.0, 0.0],
       r'knots at epochs \[4.0, 0.0\]',
     ),
+    (
+      ['learning_rate'],
+      {'type': 'triangular', 'triangular': {'steps_per_epoch': 2}},
+      r'triangular\.epochs=0 is to be the length of the training, here \d+',
+    ),
   ],
 )
 def test_a_number_that_cannot_work_here_is_named(

@@ -550,7 +550,7 @@ def test_what_a_change_sets_is_named_as_short_as_is_unambiguous():
     "sgd_coupled_decay.lr_groups = [{'pattern': 'a', 'lr_multiplier': 2.0, "
     "'weight_decay_multiplier': 1.0}]",
     'ema.average_decay = 0.9',
-    'trainer.epochs = 7',
+    'run.epochs = 7',
   ]
   assert brought.by_change(base, base) == []
   # What the base has and its change has not.
@@ -603,14 +603,14 @@ def test_the_length_is_told_once_wherever_it_is_set():
   asked = example_records.settings_of('run.epochs = 7')
   assert example_records.settings_of(override) == asked
   base = example_records.settings_of()
-  assert brought.by_change(asked, base) == ['trainer.epochs = 7']
+  assert brought.by_change(asked, base) == ['run.epochs = 7']
   # Of data whose size nothing knows yet, nor then the steps of an epoch.
   base, asked, overridden = (
     example_records.settings_of(f"data.dataset = 'procedural_shapes'\n{more}")
     for more in ('', 'run.epochs = 7', override)
   )
   assert overridden == asked
-  assert brought.by_change(asked, base) == ['trainer.epochs = 7']
+  assert brought.by_change(asked, base) == ['run.epochs = 7']
 
 
 def test_data_of_another_size_differ_in_no_count():
@@ -812,7 +812,7 @@ def test_a_precision_is_bound_however_gin_says_it(
   records.write(run.record, bound)
   runs.check(study, [run])
   sets = brought.by_change(bound['config'], auto['config'])
-  assert sets == ["runtime.mixed_precision_dtype = 'float32'"]
+  assert sets == ["run.precision = 'float32'"]
 
 
 def test_a_checkpoint_may_be_a_macro(tmp_path, monkeypatch):

@@ -129,7 +129,8 @@ class Move(ImageAugmentation):
       size: Height and width of the images.
 
     Returns:
-      Two tensors of the same shapes, less than 0 where there is only black.
+      Two tensors of the same shapes, less than 0 where there is only black,
+      which is for a class that says in `blackens` that there may be.
     """
     raise NotImplementedError
 

@@ -65,7 +65,7 @@ class Crop(base.Move):
 
   def check_fits(self, side: int, place: str) -> None:
     """Raises where the image is too small to be reflected."""
-    if self.padding >= side:
+    if self.padding >= side and not self.blackens:
       raise UserError(
         f'{place}padding={self.padding} cannot be reflected in images of '
         f'{side} pixels; use less (gin: crop.padding).'
@@ -101,7 +101,7 @@ class Crop(base.Move):
       ValueError: If the padding is too large to be reflected.
     """
     height, width = size
-    if not 0 <= self.padding < min(size):
+    if not (0 <= self.padding < min(size) or self.blackens):
       raise ValueError(
         f'padding={self.padding} cannot be reflected in images of '
         f'{height}x{width}.'

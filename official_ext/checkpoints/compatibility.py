@@ -50,9 +50,7 @@ def check(
   for difference in comparison.differences(recorded, params, tied_to):
     # There the average is the weights, to whoever asks for none.
     if not (is_best and difference.place.startswith(average.PLACE)):
-      raise UserError(
-        f'--model_dir={model_dir} was {told(difference)}; {_MEND}'
-      )
+      raise _refused(model_dir, difference)
   _check_classes(description.class_names(run), class_names, model_dir)
 
 
@@ -81,10 +79,7 @@ def _check_data_set(
     )
     known = isinstance(theirs, str) and isinstance(ours, str)
     if known and _name(theirs) != _name(ours):
-      difference = Difference(place, theirs, ours)
-      raise UserError(
-        f'--model_dir={model_dir} was {told(difference)}; {_MEND}'
-      )
+      raise _refused(model_dir, Difference(place, theirs, ours))
 
 
 def _name(tfds_name: str) -> str:

@@ -1,9 +1,12 @@
 """Keeps what XLA has compiled for the next process."""
 
+import contextlib
 import hashlib
 import importlib.metadata
 import os
 import pathlib
+
+from official_ext.files import whole
 
 _COMPILED = '--tf_xla_persistent_cache_directory'
 _TUNED = '--xla_gpu_per_fusion_autotune_cache_dir'
@@ -25,10 +28,12 @@ def turn_on() -> None:
   place = folder()
   try:
     place.mkdir(parents=True, exist_ok=True)
-    for file in place.glob('*.pb'):
-      _check(file)
   except OSError:
     return
+  for file in place.glob('*.pb'):
+    # Another process may have taken it away.
+    with contextlib.suppress(FileNotFoundError):
+      _check(file)
   for variable, flag in (('TF_XLA_FLAGS', _COMPILED), ('XLA_FLAGS', _TUNED)):
     flags = os.environ.get(variable, '')
     if flag not in flags:
@@ -43,7 +48,7 @@ def _check(file: pathlib.Path) -> None:
   sum_of_file = file.with_suffix('.sha256')
   found = hashlib.sha256(file.read_bytes()).hexdigest()
   if not sum_of_file.exists():
-    sum_of_file.write_text(found)
+    whole.write(sum_of_file, found)
   elif sum_of_file.read_text() != found:
     file.unlink()
     sum_of_file.unlink()

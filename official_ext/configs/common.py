@@ -84,8 +84,8 @@ def set_lengths(trainer: TrainerConfig) -> None:
   schedule = rate.get()
   for key, value in lengths(trainer).items():
     there = getattr(schedule, key, None)
-    if not isinstance(there, int | float):
-      continue  # Knots are a list of epochs of their own.
+    if not value or not isinstance(there, int | float):
+      continue  # It is not known yet, or knots are a list of their own.
     if there not in (0, value):
       raise UserError(
         f'trainer.optimizer_config.learning_rate.{rate.type}.{key}={there:g} '

@@ -26,7 +26,7 @@ _ACTIVATION = fields.Rule(
   activations.is_known,
   "'celu' or the name of a Keras activation such as 'relu'",
 )
-_DTYPES = fields.one_of('float32', 'bfloat16', 'float16')
+_DTYPES = fields.one_of(*fields.PRECISIONS)
 
 # Fields of Garden's data config that this package's input acts upon.
 _USED = frozenset(

@@ -287,6 +287,13 @@ def _check_schedule(params: cfg.ExperimentConfig) -> None:
         f'{place}.{kind}.steps_per_epoch={chosen.steps_per_epoch} must be at '
         'least 1: the steps of an epoch, or 1 where epochs are steps.'
       )
+    if not chosen.epochs:
+      steps = params.trainer.train_steps
+      raise UserError(
+        f'{place}.{kind}.epochs={chosen.epochs} is to be the length of the '
+        f'training, here {steps / chosen.steps_per_epoch:g}: '
+        f'trainer.train_steps={steps} over its steps_per_epoch.'
+      )
     return
   ends = chosen.epochs
   last = ends[-1] if isinstance(ends, list | tuple) else ends

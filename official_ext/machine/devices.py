@@ -13,6 +13,7 @@ from official_ext.configs.common import RuntimeConfig
 from official_ext.errors import UserError
 from official_ext.machine import meeting, workers
 from official_ext.machine.workers import Cluster
+from official_ext.schema import fields
 
 # Those of Garden's that run a trainer in step on all devices.
 STRATEGIES = (
@@ -23,7 +24,6 @@ STRATEGIES = (
   'multi_worker_mirrored',
   'tpu',
 )
-PRECISIONS = ('float32', 'bfloat16', 'float16')
 
 # Linux' names of the instructions by which oneDNN multiplies bfloat16: matrices
 # (AMX) and dot products (AVX-512 BF16). Other CPUs emulate it.
@@ -233,10 +233,10 @@ def _cpu_multiplies_bfloat16() -> bool:
 
 
 def _check_precision(precision: str, num_gpus: int) -> None:
-  if precision not in PRECISIONS:
+  if precision not in fields.PRECISIONS:
     raise UserError(
       f"runtime.mixed_precision_dtype='{precision}' is not one of "
-      f'{", ".join(PRECISIONS)}; use one, or leave it out.'
+      f'{", ".join(fields.PRECISIONS)}; use one, or leave it out.'
     )
   if precision == 'float16' and num_gpus == 0:
     raise UserError(

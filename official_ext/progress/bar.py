@@ -35,7 +35,7 @@ class Progress(tf.train.experimental.PythonState):
   def loop_begins(self, name: str, start: int) -> None:
     """Shows a bar: of the whole run in training, else without an end.
 
-    Its clock runs on while a step does not end, as the first one compiles.
+    Its clock runs on while a step does not end.
     """
     self._name, self._start_time = name, time.monotonic()
     trains = name == 'train'

@@ -53,8 +53,20 @@ def differences(
       recorded = _plain(getattr(_default(type(now)), key, None))
     if isinstance(value, hyperparams.Config) and isinstance(recorded, Mapping):
       yield from differences(recorded, value, tied_to, f'{place}{key}.', tie)
+    elif _kinds(value) and _kinds(value) == _kinds(recorded):
+      for index, pair in enumerate(zip(recorded, value, strict=True)):
+        inner = f'{place}{key}[{index}].'
+        yield from differences(*pair, tied_to, inner, tie)
     elif tie >= tied_to and _plain(value) != _plain(recorded):
       yield Difference(f'{place}{key}', recorded, _plain(value))
+
+
+def _kinds(value: Any) -> list[Any]:
+  """Returns the kind of each config in a list; nothing for another value."""
+  items = _plain(value) if isinstance(value, list | tuple) else []
+  if not all(isinstance(item, Mapping) for item in items):
+    return []
+  return [item.get('type', '') for item in items]
 
 
 def _default(config: type[hyperparams.Config]) -> hyperparams.Config:

@@ -2,11 +2,11 @@
 
 A field says so where it is declared::
 
-  channels: list[int] = fields.field([64, 128, 256, 512], fields.CHANNELS)
+  filters: int = fields.field(64, fields.AT_LEAST_1)
 
 Its type is the annotation, its rule the second argument, and `tied_to` what
-depends on it; `check` holds all fields of a config to all of that, and `runs`
-decide by it whether what is asked for is what a checkpoint was trained with.
+depends on it; `check` holds all fields of a config to all of that, and
+`comparison` decides by it whether two configs are of the same training.
 """
 
 import copy

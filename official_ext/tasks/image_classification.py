@@ -31,7 +31,11 @@ class ImageClassificationTask(
 
   Attributes:
     data: A handle on the images. A run gives the one that it has opened.
+    compiles_validation: That XLA compiles the step of a validation, too, where
+      it compiles that of the training.
   """
+
+  compiles_validation = True
 
   def __init__(self, params: exp_cfg.ImageClassificationTask, **kwargs: Any):
     """Takes the task's config, and Garden's arguments."""

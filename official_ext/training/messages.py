@@ -114,19 +114,23 @@ def _resume_command(model_dir: str) -> str:
   return f'python -m official_ext.train {shlex.join(arguments)}'
 
 
-def say_result(request: Request, rows: Sequence[Mapping[str, Any]]) -> None:
+def say_result(
+  request: Request, rows: Sequence[Mapping[str, Any]], start: int | None
+) -> None:
   """Says what came out, where everything lies, and what to do next.
 
   Args:
     request: What was asked for.
     rows: Of the table.
+    start: Step at which this command began to train; None if it did not.
   """
   if not rows:
     return
   _say_metrics(rows[-1])
   if request.trains:
     _say_accuracy(rows[-1])
-    _say_time(rows)
+    if start is not None:
+      _say_time([row for row in rows if row['step'] > start])
     _say_files(request)
 
 

@@ -73,7 +73,7 @@ def _run(team: Team) -> None:
     else:
       messages.say_where(request, step)
       rows = epoch_table.say_finished(request.model_dir, step)
-  messages.say_result(request, rows)
+  messages.say_result(request, rows, start.step if step is None else None)
 
 
 def _check(request: Request, there: Checkpoints) -> None:

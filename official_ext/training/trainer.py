@@ -64,7 +64,8 @@ class Trainer(base_trainer.Trainer):
     self._observer = observer
     self._next_input_step = 0
     self._is_compiled = False
-    if config.runtime.enable_xla and config.runtime.num_gpus > 0:
+    compiles = config.runtime.enable_xla and config.runtime.num_gpus > 0
+    if compiles and getattr(self.task, 'compiles_validation', False):
       # Garden compiles the training step alone.
       self.task.validation_step = tf.function(
         self.task.validation_step, jit_compile=True, autograph=False
