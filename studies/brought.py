@@ -41,8 +41,7 @@ def by_change(changed: Settings, base: Settings) -> list[str]:
 def _inside(found: Difference, changed: Settings) -> Iterator[Difference]:
   """Yields a difference, or what it is made of.
 
-  Of a config that was not there, that is what is not its default; of a list of
-  configs that stay of their kinds, what differs in them.
+  Of a config that was not there, that is what is not its default.
   """
   if found.before is None and isinstance(found.now, Mapping):
     config = functools.reduce(
@@ -50,26 +49,8 @@ def _inside(found: Difference, changed: Settings) -> Iterator[Difference]:
     )
     own = comparison.differences({}, config, Tie.FUTURE, f'{found.place}.')
     yield from list(own) or [Difference(found.place, None, {})]
-  elif _kinds(found.before) and _kinds(found.before) == _kinds(found.now):
-    for index, pair in enumerate(zip(found.before, found.now, strict=True)):
-      yield from _of_dicts(f'{found.place}[{index}]', *pair)
   else:
     yield found
-
-
-def _kinds(value: Any) -> list[Any]:
-  """Returns the kind of each config in a list; nothing for another value."""
-  if not isinstance(value, list) or not all(isinstance(v, dict) for v in value):
-    return []
-  return [(item.get('type'), item.keys()) for item in value]
-
-
-def _of_dicts(place: str, before: Any, now: Any) -> Iterator[Difference]:
-  if isinstance(before, dict) and isinstance(now, dict):
-    for key, value in now.items():
-      yield from _of_dicts(f'{place}.{key}', before.get(key), value)
-  elif before != now:
-    yield Difference(place, before, now)
 
 
 def _short_names(*several: Settings) -> dict[str, str]:

@@ -53,7 +53,7 @@ def differences(
       recorded = _plain(getattr(_default(type(now)), key, None))
     if isinstance(value, hyperparams.Config) and isinstance(recorded, Mapping):
       yield from differences(recorded, value, tied_to, f'{place}{key}.', tie)
-    elif _kinds(value) and _kinds(value) == _kinds(recorded):
+    elif _are_configs(value) and _kinds(value) == _kinds(recorded):
       for index, pair in enumerate(zip(recorded, value, strict=True)):
         inner = f'{place}{key}[{index}].'
         yield from differences(*pair, tied_to, inner, tie)
@@ -61,12 +61,20 @@ def differences(
       yield Difference(f'{place}{key}', recorded, _plain(value))
 
 
-def _kinds(value: Any) -> list[Any]:
-  """Returns the kind of each config in a list; nothing for another value."""
-  items = _plain(value) if isinstance(value, list | tuple) else []
+def _are_configs(value: Any) -> bool:
+  return isinstance(value, list | tuple) and all(
+    isinstance(item, hyperparams.Config) for item in value
+  )
+
+
+def _kinds(value: Any) -> list[Any] | None:
+  """Returns the kind of each config in a list; None for another value."""
+  items = _plain(value)
+  if not isinstance(items, list):
+    return None
   if not all(isinstance(item, Mapping) for item in items):
-    return []
-  return [item.get('type', '') for item in items]
+    return None
+  return [item.get('type') for item in items]
 
 
 def _default(config: type[hyperparams.Config]) -> hyperparams.Config:
