@@ -527,7 +527,7 @@ def test_a_variant_has_the_same_settings_with_every_seed(
       runs.check(study, [asked])
   example_records.write(folder, 'change', 1, 0.5, text)
   message = (
-    r"change-seed1\.json is of a training .*'inside': True.* instead of .*;"
+    r'change-seed1\.json is of a training .*\.inside=True instead of False;'
   )
   with pytest.raises(UserError, match=message):
     records.read_all(str(folder))
