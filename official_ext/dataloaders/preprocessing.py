@@ -174,17 +174,21 @@ def apply(
   """
   normalized = False
   pairs = zip(augmentations(params), choices, strict=True)
-  for moves, group in itertools.groupby(
-    pairs, lambda pair: isinstance(pair[0], base.Move)
-  ):
+  for (moves, after_normalization), group in itertools.groupby(pairs, _kind):
+    if after_normalization and not normalized:
+      images = normalize(images, params.mean_rgb, params.stddev_rgb)
+      normalized = True
     if moves:
       images = base.move(images, list(group))
-      continue
-    for step, choice in group:
-      if step.after_normalization and not normalized:
-        images = normalize(images, params.mean_rgb, params.stddev_rgb)
-        normalized = True
-      images = step.apply(images, choice)
+    else:
+      for step, choice in group:
+        images = step.apply(images, choice)
   if not normalized:
     images = normalize(images, params.mean_rgb, params.stddev_rgb)
   return tf.cast(images, params.dtype)
+
+
+def _kind(pair: tuple[ImageAugmentation, tf.Tensor]) -> tuple[bool, bool]:
+  """Returns what those have in common that are applied together."""
+  step, _ = pair
+  return isinstance(step, base.Move), step.after_normalization

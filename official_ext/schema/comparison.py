@@ -50,7 +50,7 @@ def differences(
     tie = fields.tie_of(type(now), key, inherited)
     recorded = before.get(key, _MISSING)
     if recorded is _MISSING:
-      recorded = _plain(getattr(_default(type(now)), key, None))
+      recorded = _plain(getattr(type(now)(), key, None))
     if isinstance(value, hyperparams.Config) and isinstance(recorded, Mapping):
       yield from differences(recorded, value, tied_to, f'{place}{key}.', tie)
     elif _are_configs(value) and _kinds(value) == _kinds(recorded):
@@ -75,10 +75,6 @@ def _kinds(value: Any) -> list[Any] | None:
   if not all(isinstance(item, Mapping) for item in items):
     return None
   return [item.get('type') for item in items]
-
-
-def _default(config: type[hyperparams.Config]) -> hyperparams.Config:
-  return config()
 
 
 def _plain(value: Any) -> Any:

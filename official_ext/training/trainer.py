@@ -100,7 +100,7 @@ class Trainer(base_trainer.Trainer):
     if step != self._next_input_step:
       self._begin_input_at(step)
     if not self._is_compiled:
-      self._compile(step)
+      self._compile()
     self._observer.loop_begins('train', step)
     try:
       return super().train(num_steps)
@@ -108,7 +108,7 @@ class Trainer(base_trainer.Trainer):
       self._observer.loop_ends()
       self._next_input_step = self.global_step.numpy()
 
-  def _compile(self, step: int) -> None:
+  def _compile(self) -> None:
     """Trains for a step, as no part of the run: what it changes is undone.
 
     The original warms up before its clock starts, too.
