@@ -140,7 +140,7 @@ class ImageClassificationTask(
     params = self.task_config.train_data
     if preprocessing.on_device(params):
       found = self._resident[True].gather(images.images)
-      images = preprocessing.for_training(images._replace(images=found), params)
+      images = preprocessing.apply(found, params, images.choices)
     return super().train_step((images, labels), model, optimizer, metrics)
 
   @tf.autograph.experimental.do_not_convert
