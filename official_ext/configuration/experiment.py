@@ -157,13 +157,14 @@ def _with_place(text: str) -> str:
   return f'{found[0]} ({place}){line[found.end() :]}'
 
 
-def parse(flags_obj: Any) -> Experiment:
+def parse(flags_obj: Any, store: data_sets.Store | None = None) -> Experiment:
   """Returns what the flags, and gin before them, ask for.
 
   What is left open is filled in from the machine and the data.
 
   Args:
     flags_obj: Garden's flags.
+    store: What runs of this process have read before.
 
   Raises:
     UserError: If something in it cannot work.
@@ -187,7 +188,7 @@ def parse(flags_obj: Any) -> Experiment:
     # with others, they are to follow from those.
     chosen = _changed(params.trainer, made.trainer)
     chosen -= {'steps_per_epoch', *common.following_counts(from_files.trainer)}
-    data = _fit_to_data(params, chosen | parser.trainer_keys)
+    data = _fit_to_data(params, chosen | parser.trainer_keys, store)
   try:
     params.validate()
   except KeyError as error:
@@ -318,7 +319,9 @@ def _changed(config: Any, made: Any) -> set[str]:
 
 
 def _fit_to_data(
-  params: cfg.ExperimentConfig, chosen: set[str]
+  params: cfg.ExperimentConfig,
+  chosen: set[str],
+  store: data_sets.Store | None,
 ) -> data_sets.DataSets:
   """Takes classes, image size and steps from the data where left open.
 
@@ -326,12 +329,13 @@ def _fit_to_data(
     params: Changed.
     chosen: Fields of the trainer that stay; other counts of steps follow the
       data.
+    store: What has been read before.
 
   Returns:
     The data, opened.
   """
   task = params.task
-  data = data_sets.DataSets(task)
+  data = data_sets.DataSets(task, store)
   if devices.has_to_set_up_first(params.runtime):
     data.prepare_in_own_process()
   train, test = data.train.info, data.test.info

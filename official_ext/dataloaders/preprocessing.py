@@ -79,7 +79,7 @@ def choose(
   stratified = 0
   for place, augmentation in enumerate(augmentations(params)):
     if augmentation.is_stratified:
-      choices[place] = augmentation.spread(ranks[:, stratified])
+      choices[place] = augmentation.spread(tf.gather(ranks, stratified, axis=1))
       stratified += 1
   return tuple(choices)
 

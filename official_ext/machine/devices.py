@@ -97,7 +97,7 @@ def set_up(
   Raises:
     UserError: If the devices cannot be had, or workers differ.
   """
-  tf_keras.utils.set_random_seed(runtime.seed)
+  set_seed(runtime.seed)
   if runtime.deterministic:
     tf.config.experimental.enable_op_determinism()
   performance.set_mixed_precision_policy(runtime.mixed_precision_dtype)
@@ -128,6 +128,12 @@ def set_up(
           'see whether another process has its port.'
         ) from error
       raise UserError(f'runtime: {reason}') from error
+
+
+def set_seed(seed: int) -> None:
+  """Makes what is random, and names, begin as in a process of their own."""
+  tf_keras.backend.reset_uids()
+  tf_keras.utils.set_random_seed(seed)
 
 
 def describe(runtime: cfg.RuntimeConfig, replicas: int) -> str:

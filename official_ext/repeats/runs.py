@@ -14,6 +14,7 @@ from typing import Any
 import gin
 from official.core import config_definitions as cfg
 
+from official_ext.configs import common
 from official_ext.configuration import experiment, gin_config
 from official_ext.errors import RunError, Stopped, UserError
 from official_ext.files import whole
@@ -155,7 +156,7 @@ def _check_run(study: Study, run: Run, beside: records.ByVariant) -> None:
 
 
 def _check_seed(run: Run, params: cfg.ExperimentConfig) -> None:
-  for place in settings.SEEDS:
+  for place in common.SEEDS:
     seed = functools.reduce(getattr, place.split('.'), params)
     if seed != run.seed:
       raise UserError(

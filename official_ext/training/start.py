@@ -67,7 +67,12 @@ def at_its_step(team: Team, there: Checkpoints) -> Start:
     transfer.check(request.params.task, trainer.model)
   if request.trains and step < request.last_step:
     with writing(request.model_dir):
-      description.write(request.params, request.model_dir, request.class_names)
+      description.write(
+        request.params,
+        request.model_dir,
+        request.class_names,
+        request.arguments,
+      )
   return Start(team, trainer, progress, stop, step)
 
 
@@ -88,10 +93,11 @@ def _build(team: Team, progress: Progress, stop: StopRequest) -> Trainer:
     checkpoint_exporter=exporter,
     trainer_cls=functools.partial(Trainer, observer=progress, stop=stop),
   )
-  if request.trains:
-    trainer.checkpoint.progress = progress
-    _check_variables(trainer)
-  return trainer
+  if not request.trains:
+    return trainer
+  trainer.checkpoint.progress = progress
+  _check_variables(trainer)
+  return team.shared.trainer(trainer)
 
 
 def _check_variables(trainer: Trainer) -> None:

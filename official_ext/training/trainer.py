@@ -16,7 +16,7 @@ from official_ext.errors import RunError
 from official_ext.machine.stopping import StopRequest
 from official_ext.modeling.optimization.moving_average import MovingAverage
 from official_ext.ops import placement
-from official_ext.training import optimizers, warm_up
+from official_ext.training import optimizers, state, warm_up
 
 # Steps between looks at the bar and at signals, on a GPU.
 _CHUNK = 10
@@ -74,6 +74,49 @@ class Trainer(base_trainer.Trainer):
       optimizers.make_variables(self.optimizer, self.model.trainable_variables)
       self.checkpoint.train_metrics = {m.name: m for m in self._epoch_metrics()}
 
+  def begin_anew(self, fresh: 'Trainer') -> None:
+    """Becomes as a fresh trainer is, but for what is compiled.
+
+    Args:
+      fresh: Of the same settings but for the seeds.
+    """
+    for each in (self, fresh):
+      each.checkpoint.save_counter.assign(0)
+    pairs = zip(
+      state.variables(self._roots()),
+      state.variables(fresh._roots()),
+      strict=True,
+    )
+    for mine, theirs in pairs:
+      mine.assign(theirs)
+    self.checkpoint.progress = fresh.checkpoint.progress
+    for data in ('train_dataset', 'eval_dataset'):
+      if hasattr(fresh, data):
+        setattr(self, data, getattr(fresh, data))
+    self._next_input_step = 0
+    self._config, self._task = fresh.config, fresh.task
+    self._checkpoint_exporter = fresh.checkpoint_exporter
+    self._observer, self.stop = fresh._observer, fresh.stop
+
+  def depends_on_seed(self) -> bool:
+    """Whether random numbers are drawn in what is compiled.
+
+    A stateful operation has its seed among its attributes.
+    """
+    if not self._is_compiled:
+      return False
+    arguments = iter(self.train_dataset), tf.constant(1)
+    traced = self._run_steps.get_concrete_function(*arguments)
+    graph = traced.graph.as_graph_def()
+    nodes = itertools.chain(
+      graph.node, *(function.node_def for function in graph.library.function)
+    )
+    return any('seed2' in node.attr for node in nodes)
+
+  def _roots(self) -> list[Any]:
+    """Returns what all variables hang on that a training changes."""
+    return [self.checkpoint, *optimizers.all_variables(self.optimizer)]
+
   def initialize(self) -> None:
     """Initialises the weights where a run begins, and averages of them."""
     super().initialize()
@@ -99,8 +142,8 @@ class Trainer(base_trainer.Trainer):
     step = self.global_step.numpy()
     if step != self._next_input_step:
       self._begin_input_at(step)
-    if not self._is_compiled:
-      self._compile()
+    if self._train_iter is None:
+      self._prepare()
     self._observer.loop_begins('train', step)
     try:
       return super().train(num_steps)
@@ -108,21 +151,24 @@ class Trainer(base_trainer.Trainer):
       self._observer.loop_ends()
       self._next_input_step = self.global_step.numpy()
 
-  def _compile(self) -> None:
-    """Trains for a step, as no part of the run: what it changes is undone.
-
-    The original warms up before its clock starts, too.
-    """
-    self._is_compiled = True
+  def _prepare(self) -> None:
+    """Does before the clock starts what is done once, as the original does."""
     self._observer.compiling(begins=True)
     try:
-      self._train_loop_fn: Any = self.create_train_loop_fn()
-      iterator = iter(self.train_dataset)
-      roots = [self.checkpoint, *optimizers.all_variables(self.optimizer)]
-      one = tf.constant(1)
-      warm_up.without_trace(roots, lambda: self._run_steps(iterator, one))
+      if self._is_compiled:
+        next(iter(self.train_dataset))  # TensorFlow compiles a pipeline, too.
+      else:
+        self._compile()
+      self._train_iter: Any = tf.nest.map_structure(iter, self.train_dataset)
     finally:
       self._observer.compiling(begins=False)
+
+  def _compile(self) -> None:
+    """Trains for a step, as no part of the run: what it changes is undone."""
+    self._is_compiled = True
+    self._train_loop_fn: Any = self.create_train_loop_fn()
+    iterator, one = iter(self.train_dataset), tf.constant(1)
+    warm_up.without_trace(self._roots(), lambda: self._run_steps(iterator, one))
 
   def _begin_input_at(self, step: int) -> None:
     """Begins the input at a step, or with an order of the step's own.
@@ -210,7 +256,7 @@ class Trainer(base_trainer.Trainer):
     options = self._train_options
     if options.use_tf_while_loop:
       return super().create_train_loop_fn()
-    run = self._steps
+    run: Any = self._steps
     if options.use_tf_function:
       run = tf.function(run)
     # A GPU is done before a few steps have been asked for one by one.
