@@ -14,7 +14,7 @@ from helpers.commands import ROOT
 from PIL import Image
 
 from official_ext.machine import devices
-from official_ext.repeats import runs
+from official_ext.repeats import plan
 
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
 BLOCKS = [
@@ -127,8 +127,8 @@ def plan_of(line):
     found = sorted(ROOT.glob(word))
     changes += [str(path.relative_to(ROOT)) for path in found] or [word]
   recipe = pathlib.Path(values.gin_file[-1]).stem
-  study = runs.Study(values.gin_file, [], values.records_dir, 'runs', recipe)
-  planned = runs.plan(study, changes, values.seeds)
+  study = plan.Study(values.gin_file, [], values.records_dir, 'runs', recipe)
+  planned = plan.of(study, changes, values.seeds)
   assert len(planned) == len(values.seeds) * max(1, len(changes))
   return study, planned
 
@@ -141,7 +141,7 @@ def test_repeated_runs_go_with_the_records(line, tmp_path, monkeypatch):
   cpuinfo = tmp_path / 'cpuinfo'
   cpuinfo.write_text('flags: amx_bf16')  # The records are in bfloat16.
   monkeypatch.setattr(devices, '_CPUINFO', cpuinfo)
-  runs.check(*plan_of(line))
+  plan.check(*plan_of(line))
 
 
 def test_every_record_of_accuracy_comes_from_a_command():

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import tiny
+from helpers.commands import CONTEXT
 
-from official_ext.command_line import compile_cache
+from official_ext.machine import compile_cache
 from official_ext.ops import placement
 from official_ext.progress import bar, epoch_table
 from official_ext.training import optimizers, start, trainer, warm_up
@@ -114,20 +115,35 @@ def test_a_gpus_chunks_are_the_same_run(shapes_dir, tmp_path, monkeypatch):
 
 @pytest.fixture
 def cache(monkeypatch, tmp_path):
+  """The folder on a machine with two GPUs of a kind."""
+  for number in range(2):
+    gpu = tmp_path / 'gpus' / str(number)
+    gpu.mkdir(parents=True)
+    (gpu / 'information').write_text('Model: \t NVIDIA H200\nIRQ:   1\n')
+  monkeypatch.setattr(compile_cache, '_GPUS', tmp_path / 'gpus')
   for variable in ('TF_XLA_FLAGS', 'XLA_FLAGS'):
     monkeypatch.delenv(variable, raising=False)
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
   return compile_cache.folder()
 
 
-def test_the_cache_is_the_users_and_this_tensorflows(cache, tmp_path):
+def test_there_is_no_cache_without_a_gpu(cache, monkeypatch):
+  monkeypatch.setattr(compile_cache, '_GPUS', cache / 'none')
   compile_cache.turn_on()
-  assert cache == tmp_path / 'official_ext' / f'xla-{tf.__version__}'
+  assert compile_cache.in_use() is None
+  assert not cache.exists()
+
+
+def test_the_cache_is_the_users_this_gpus_and_this_tensorflows(cache, tmp_path):
+  compile_cache.turn_on()
+  name = f'xla-{tf.__version__}-NVIDIA_H200'
+  assert cache == tmp_path / 'official_ext' / name
   assert cache.is_dir()
   flags = compile_cache.os.environ
   assert flags['TF_XLA_FLAGS'] == (
     f'--tf_xla_persistent_cache_directory={cache}'
   )
+  assert compile_cache.in_use() == cache
   compile_cache.turn_on()
   assert flags['TF_XLA_FLAGS'].count('=') == 1
 
@@ -156,10 +172,34 @@ def test_a_file_that_changed_is_removed(cache):
   ]
 
 
-def test_a_folder_that_cannot_be_made_is_done_without(monkeypatch, tmp_path):
+def compile_twice(folder, results):
+  """Puts what lies in a cache after each of two programs are compiled."""
+  compile_cache.os.environ['TF_XLA_FLAGS'] = (
+    f'--tf_xla_persistent_cache_directory={folder}'
+  )
+  for scale in (2.0, 3.0):
+    program = tf.function(lambda x, by=scale: by * x, jit_compile=True)
+    assert program(tf.constant(1.0)).numpy() == scale
+  results.put(sorted(path.name for path in folder.iterdir()))
+
+
+def test_a_second_process_compiles_nothing(tmp_path):
+  """By XLA on the CPU, which keeps what it compiles in the same way."""
+  results, found = CONTEXT.SimpleQueue(), []
+  for _ in range(2):
+    process = CONTEXT.Process(target=compile_twice, args=(tmp_path, results))
+    process.start()
+    process.join()
+    found.append(results.get())
+  assert len(found[0]) == 2
+  assert found[0] == found[1]
+
+
+def test_a_folder_that_cannot_be_made_is_done_without(
+  cache, monkeypatch, tmp_path
+):
   (tmp_path / 'file').touch()
   monkeypatch.setenv('XDG_CACHE_HOME', str(pathlib.Path(tmp_path, 'file')))
-  monkeypatch.delenv('TF_XLA_FLAGS', raising=False)
   compile_cache.turn_on()
   assert 'TF_XLA_FLAGS' not in compile_cache.os.environ
 

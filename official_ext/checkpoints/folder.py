@@ -5,7 +5,7 @@ import pathlib
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 import tensorflow as tf
@@ -117,7 +117,7 @@ class Checkpoints:
     for unfinished in pathlib.Path(self.model_dir).glob('ckpt-*_temp'):
       shutil.rmtree(unfinished)
     if listed(self.model_dir)[-1:] != [path]:
-      _list_up_to(path, self._paths, self.model_dir)
+      list_up_to(path, self._paths, self.model_dir)
 
 
 def read_all(path: str, names: Iterable[str] | None = None) -> None:
@@ -155,7 +155,14 @@ def _newest_first(model_dir: str) -> list[str]:
   return on_list[-1:] + sorted(others, key=_number, reverse=True)
 
 
-def _list_up_to(last: str, paths: list[str], model_dir: str) -> None:
+def list_up_to(last: str, paths: Sequence[str], model_dir: str) -> None:
+  """Writes TensorFlow's list of checkpoints anew.
+
+  Args:
+    last: The one that it ends with.
+    paths: All that may stand on it, if they are there and not newer.
+    model_dir: Their folder.
+  """
   there = [path for path in paths if os.path.exists(f'{path}.index')]
   kept = sorted((p for p in there if _number(p) <= _number(last)), key=_number)
   # Names alone, in an absolute folder, so that the run can be moved.

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from absl import app, flags, logging
 from official.common import flags as tfm_flags
 
-from official_ext.command_line import compile_cache
 from official_ext.errors import Stopped, UserError
+from official_ext.machine import compile_cache
 
 FLAGS = flags.FLAGS
 
@@ -32,9 +32,9 @@ def define_flags() -> None:
   )
   flags.DEFINE_bool(
     'compile_cache',
-    False,
-    "Keep what XLA compiles in the user's cache folder, for the next run on "
-    'the same kind of device.',
+    True,
+    "Keep what XLA compiles for a GPU in the user's cache folder, for the next "
+    'run on the same kind of GPU.',
   )
 
 

@@ -5,7 +5,6 @@ import copy
 import dataclasses
 import difflib
 import re
-import types
 from typing import Any
 
 import tensorflow as tf
@@ -18,6 +17,7 @@ from official.modeling.hyperparams import params_dict
 from official_ext.configs import backbones, common, validation
 from official_ext.configs.image_classification import ImageClassificationTask
 from official_ext.configuration import gin_config
+from official_ext.configuration.flags import Flags
 from official_ext.dataloaders import data_sets
 from official_ext.errors import UserError
 from official_ext.files import safe_yaml
@@ -212,7 +212,7 @@ def parse_gin_alone() -> cfg.ExperimentConfig:
       f'gin binds arguments of {other}, but only {DEFAULT} is trained here; '
       'leave them out.'
     )
-  parser = ExperimentParser(types.SimpleNamespace(experiment=DEFAULT))
+  parser = ExperimentParser(Flags(DEFAULT))
   made = parser.base_experiment()
   params = copy.deepcopy(made)
   _forget_lengths(params)

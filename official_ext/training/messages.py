@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from official_ext.errors import Stopped
-from official_ext.machine import devices
+from official_ext.machine import compile_cache, devices
 from official_ext.ops import views
 from official_ext.progress import columns, epoch_table
 from official_ext.training.request import Request
@@ -26,6 +26,11 @@ def say_devices(team: Team) -> None:
     line += f', {batch_size / replicas:g} of the {batch_size} images of a step'
     line += ' on each'
   print(line)
+  cache = compile_cache.in_use()
+  if params.runtime.num_gpus and params.runtime.enable_xla and cache:
+    print(
+      f'What is compiled is kept in {cache} (--nocompile_cache: it is not).'
+    )
   if cluster.several:
     print(
       f'This is {cluster.name(cluster.index)} of {len(cluster.hosts)}: '

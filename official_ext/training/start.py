@@ -82,9 +82,9 @@ def _build(team: Team, progress: Progress, stop: StopRequest) -> Trainer:
   task = request.experiment.build_task(logging_dir=model_dir)
   if hasattr(task, 'compute_on'):
     task.compute_on(team.strategy)
-  exporter = (
-    best.exporter(params.trainer, model_dir) if request.trains else None
-  )
+  exporter = None
+  if request.trains:
+    exporter = best.exporter(params.trainer, model_dir, team.saves_beside)
   trainer = train_utils.create_trainer(
     params,
     task,
@@ -95,7 +95,6 @@ def _build(team: Team, progress: Progress, stop: StopRequest) -> Trainer:
   )
   if not request.trains:
     return trainer
-  trainer.checkpoint.progress = progress
   _check_variables(trainer)
   return team.shared.trainer(trainer)
 

@@ -34,6 +34,14 @@ class Team:
   cluster: Cluster
   shared: Shared
 
+  @property
+  def saves_beside(self) -> bool:
+    """Whether a thread writes checkpoints while training goes on.
+
+    Statistics that replicas keep apart would meet in it, out of step.
+    """
+    return self.strategy.num_replicas_in_sync == 1
+
   def stop_request(self) -> StopRequest:
     """Returns one on which all workers agree."""
     return StopRequest(exchange.asker(self.strategy, self.cluster))

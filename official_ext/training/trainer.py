@@ -4,7 +4,7 @@ import contextlib
 import inspect
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import orbit
 import tensorflow as tf
@@ -16,26 +16,11 @@ from official_ext.errors import RunError
 from official_ext.machine.stopping import StopRequest
 from official_ext.modeling.optimization.moving_average import MovingAverage
 from official_ext.ops import placement
+from official_ext.progress.bar import HeldProgress, Progress
 from official_ext.training import optimizers, state, warm_up
 
 # Steps between looks at the bar and at signals, on a GPU.
 _CHUNK = 10
-
-
-class Observer(Protocol):
-  """What is told how far a run is."""
-
-  def loop_begins(self, name: str, start: int) -> None:
-    """A loop begins: `name` is 'train' or 'test', `start` the global step."""
-
-  def compiling(self, begins: bool) -> None:
-    """Steps are compiled from now on, or have been."""
-
-  def steps_end(self, count: int) -> None:
-    """So many more steps of the loop are done."""
-
-  def loop_ends(self) -> None:
-    """The loop is done."""
 
 
 class Trainer(base_trainer.Trainer):
@@ -54,7 +39,7 @@ class Trainer(base_trainer.Trainer):
     self,
     config: cfg.ExperimentConfig,
     *args: Any,
-    observer: Observer,
+    observer: Progress,
     stop: StopRequest,
     **kwargs: Any,
   ):
@@ -72,7 +57,12 @@ class Trainer(base_trainer.Trainer):
       )
     if kwargs.get('train', True):
       optimizers.make_variables(self.optimizer, self.model.trainable_variables)
-      self.checkpoint.train_metrics = {m.name: m for m in self._epoch_metrics()}
+      # What is added later, TensorFlow's thread that writes does not see.
+      self._checkpoint = tf.train.Checkpoint(
+        **tf.train.TrackableView.children(self.checkpoint),
+        train_metrics={m.name: m for m in self._epoch_metrics()},
+        progress=HeldProgress(observer),
+      )
 
   def begin_anew(self, fresh: 'Trainer') -> None:
     """Becomes as a fresh trainer is, but for what is compiled.
@@ -89,7 +79,7 @@ class Trainer(base_trainer.Trainer):
     )
     for mine, theirs in pairs:
       mine.assign(theirs)
-    self.checkpoint.progress = fresh.checkpoint.progress
+    self.checkpoint.progress.progress = fresh.checkpoint.progress.progress
     for data in ('train_dataset', 'eval_dataset'):
       if hasattr(fresh, data):
         setattr(self, data, getattr(fresh, data))

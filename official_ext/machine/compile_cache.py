@@ -1,10 +1,11 @@
-"""Keeps what XLA has compiled for the next process."""
+"""Keeps what XLA has compiled for the next process on the same kind of GPU."""
 
 import contextlib
 import hashlib
 import importlib.metadata
 import os
 import pathlib
+import re
 
 from official_ext.files import whole
 
@@ -12,19 +13,33 @@ _COMPILED = '--tf_xla_persistent_cache_directory'
 _TUNED = '--xla_gpu_per_fusion_autotune_cache_dir'
 
 
+# Where NVIDIA's driver describes each GPU, before TensorFlow is imported.
+_GPUS = pathlib.Path('/proc/driver/nvidia/gpus')
+
+
 def folder() -> pathlib.Path:
-  """Returns the folder: in the user's cache, for this TensorFlow alone."""
+  """Returns the folder: in the user's cache, for this TensorFlow and GPU."""
   cache = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
   version = importlib.metadata.version('tensorflow')
-  return pathlib.Path(cache) / 'official_ext' / f'xla-{version}'
+  name = '-'.join(['xla', version, *_kinds_of_gpu()])
+  return pathlib.Path(cache) / 'official_ext' / name
+
+
+def in_use() -> pathlib.Path | None:
+  """Returns the folder that TensorFlow was told of; None without one."""
+  found = re.search(rf'{_COMPILED}=(\S+)', os.environ.get('TF_XLA_FLAGS', ''))
+  return pathlib.Path(found[1]) if found else None
 
 
 def turn_on() -> None:
   """Tells TensorFlow, which is not imported yet, of the folder.
 
   Runs may share it: TensorFlow moves whole files into it. A user's own choice,
-  by the same variables, stays. Where the folder cannot be used, there is none.
+  by the same variables, stays. Where the folder cannot be used, there is none,
+  nor without a GPU: XLA compiles for GPUs alone here.
   """
+  if not _kinds_of_gpu():
+    return
   place = folder()
   try:
     place.mkdir(parents=True, exist_ok=True)
@@ -38,6 +53,16 @@ def turn_on() -> None:
     flags = os.environ.get(variable, '')
     if flag not in flags:
       os.environ[variable] = f'{flags} {flag}={place}'.strip()
+
+
+def _kinds_of_gpu() -> list[str]:
+  """Returns the names of the kinds, as parts of a file's name."""
+  kinds = set()
+  for file in _GPUS.glob('*/information'):
+    with contextlib.suppress(OSError):
+      found = re.search(r'Model:\s*(.+)', file.read_text())
+      kinds.add(re.sub(r'\W+', '_', found[1].strip()) if found else 'gpu')
+  return sorted(kinds)
 
 
 def _check(file: pathlib.Path) -> None:
