@@ -8,7 +8,7 @@ import tensorflow as tf
 from helpers import tiny
 from helpers.commands import CONTEXT
 
-from official_ext.machine import compile_cache
+from official_ext.machine import compile_cache, gpus
 from official_ext.ops import placement
 from official_ext.progress import bar, epoch_table
 from official_ext.training import optimizers, start, trainer, warm_up
@@ -120,7 +120,7 @@ def cache(monkeypatch, tmp_path):
     gpu = tmp_path / 'gpus' / str(number)
     gpu.mkdir(parents=True)
     (gpu / 'information').write_text('Model: \t NVIDIA H200\nIRQ:   1\n')
-  monkeypatch.setattr(compile_cache, '_GPUS', tmp_path / 'gpus')
+  monkeypatch.setattr(gpus, '_FOLDER', tmp_path / 'gpus')
   for variable in ('TF_XLA_FLAGS', 'XLA_FLAGS'):
     monkeypatch.delenv(variable, raising=False)
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
@@ -128,7 +128,7 @@ def cache(monkeypatch, tmp_path):
 
 
 def test_there_is_no_cache_without_a_gpu(cache, monkeypatch):
-  monkeypatch.setattr(compile_cache, '_GPUS', cache / 'none')
+  monkeypatch.setattr(gpus, '_FOLDER', cache / 'none')
   compile_cache.turn_on()
   assert compile_cache.in_use() is None
   assert not cache.exists()

@@ -1,5 +1,6 @@
 """The checkpoints in a folder, and which of them are good."""
 
+import hashlib
 import os
 import pathlib
 import re
@@ -8,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
+import numpy as np
 import tensorflow as tf
 
 from official_ext.errors import UserError, reason
@@ -129,6 +131,26 @@ def read_all(path: str, names: Iterable[str] | None = None) -> None:
   reader = tf.train.load_checkpoint(path)
   for name in reader.get_variable_to_shape_map() if names is None else names:
     reader.get_tensor(name)
+
+
+def digests(model_dir: str) -> dict[str, str]:
+  """Returns a digest of each tensor of the newest checkpoint, by its name.
+
+  What only counts saves is left out. Without a checkpoint there are none.
+  """
+  path = tf.train.latest_checkpoint(model_dir)
+  if path is None:
+    return {}
+  reader = tf.train.load_checkpoint(path)
+  return {
+    name: _digest(reader.get_tensor(name))
+    for name in reader.get_variable_to_shape_map()
+    if name.endswith('VARIABLE_VALUE') and 'save_counter' not in name
+  }
+
+
+def _digest(value: np.ndarray) -> str:
+  return hashlib.sha256(np.asarray(value).tobytes()).hexdigest()
 
 
 def listed(model_dir: str) -> list[str]:

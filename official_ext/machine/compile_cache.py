@@ -8,20 +8,18 @@ import pathlib
 import re
 
 from official_ext.files import whole
+from official_ext.machine import gpus
 
 _COMPILED = '--tf_xla_persistent_cache_directory'
 _TUNED = '--xla_gpu_per_fusion_autotune_cache_dir'
-
-
-# Where NVIDIA's driver describes each GPU, before TensorFlow is imported.
-_GPUS = pathlib.Path('/proc/driver/nvidia/gpus')
 
 
 def folder() -> pathlib.Path:
   """Returns the folder: in the user's cache, for this TensorFlow and GPU."""
   cache = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
   version = importlib.metadata.version('tensorflow')
-  name = '-'.join(['xla', version, *_kinds_of_gpu()])
+  kinds = [re.sub(r'\W+', '_', kind) for kind in gpus.kinds()]
+  name = '-'.join(['xla', version, *kinds])
   return pathlib.Path(cache) / 'official_ext' / name
 
 
@@ -38,7 +36,7 @@ def turn_on() -> None:
   by the same variables, stays. Where the folder cannot be used, there is none,
   nor without a GPU: XLA compiles for GPUs alone here.
   """
-  if not _kinds_of_gpu():
+  if not gpus.kinds():
     return
   place = folder()
   try:
@@ -53,16 +51,6 @@ def turn_on() -> None:
     flags = os.environ.get(variable, '')
     if flag not in flags:
       os.environ[variable] = f'{flags} {flag}={place}'.strip()
-
-
-def _kinds_of_gpu() -> list[str]:
-  """Returns the names of the kinds, as parts of a file's name."""
-  kinds = set()
-  for file in _GPUS.glob('*/information'):
-    with contextlib.suppress(OSError):
-      found = re.search(r'Model:\s*(.+)', file.read_text())
-      kinds.add(re.sub(r'\W+', '_', found[1].strip()) if found else 'gpu')
-  return sorted(kinds)
 
 
 def _check(file: pathlib.Path) -> None:

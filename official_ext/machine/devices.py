@@ -1,5 +1,6 @@
 """What the machine has, and what to compute with on it."""
 
+import contextlib
 import pathlib
 
 import tensorflow as tf
@@ -103,10 +104,8 @@ def set_up(
   performance.set_mixed_precision_policy(runtime.mixed_precision_dtype)
   if runtime.num_logical_cpus > 1:
     return _mirrored_cpus(runtime.num_logical_cpus)
-  if runtime.distribution_strategy == 'multi_worker_mirrored':
-    # TensorFlow would take all that it sees.
-    gpus = tf.config.list_physical_devices('GPU')
-    tf.config.set_visible_devices(gpus[: runtime.num_gpus], 'GPU')
+  if runtime.distribution_strategy != 'tpu':
+    _hide_gpus_from(runtime.num_gpus)
   cluster = workers.configure(runtime)
   timeout = runtime.arrival_timeout_seconds
   with meeting.joined(cluster, timeout, settings):
@@ -128,6 +127,17 @@ def set_up(
           'see whether another process has its port.'
         ) from error
       raise UserError(f'runtime: {reason}') from error
+
+
+def _hide_gpus_from(count: int) -> None:
+  """Leaves the GPUs that are not used to others, with all of their memory.
+
+  Where TensorFlow has begun to compute, as to write a data set, it is too late.
+  """
+  gpus = tf.config.list_physical_devices('GPU')
+  if count < len(gpus):
+    with contextlib.suppress(RuntimeError):
+      tf.config.set_visible_devices(gpus[:count], 'GPU')
 
 
 def set_seed(seed: int) -> None:

@@ -7,8 +7,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import tensorflow as tf
+
 from official_ext.errors import Stopped
-from official_ext.machine import compile_cache, devices
+from official_ext.machine import compile_cache, devices, gpus
 from official_ext.ops import views
 from official_ext.progress import columns, epoch_table
 from official_ext.training.request import Request
@@ -51,7 +53,18 @@ def warn_of_cpu(team: Team) -> None:
   runtime = team.request.params.runtime
   no_gpu = runtime.num_gpus == 0 and runtime.distribution_strategy != 'tpu'
   if no_gpu and team.cluster.is_chief:
-    print('warning: no GPU is used, so this takes a while.', file=sys.stderr)
+    print(f'warning: {_why_no_gpu()}, so this takes a while.', file=sys.stderr)
+
+
+def _why_no_gpu() -> str:
+  kinds = gpus.kinds()
+  if not kinds or tf.config.list_physical_devices('GPU'):
+    return 'no GPU is used'
+  return (
+    f'this machine has a GPU ({", ".join(kinds)}) that TensorFlow cannot use '
+    "(pip install 'official_ext[cuda]' brings the libraries; "
+    'TF_CPP_MIN_LOG_LEVEL=0 shows what it misses)'
+  )
 
 
 def say_data(request: Request) -> None:

@@ -8,6 +8,7 @@ from official.core import config_definitions as cfg
 
 from official_ext.configs import common
 from official_ext.dataloaders.data_sets import Store
+from official_ext.training import programs
 from official_ext.training.trainer import Trainer
 
 
@@ -24,7 +25,7 @@ class Shared:
     """Begins with nothing."""
     self.store = Store()
     self.strategy: tf.distribute.Strategy | None = None
-    self._trainers: dict[str, Trainer] = {}
+    self._by_settings: dict[str, Trainer] = {}
 
   def trainer(self, fresh: Trainer) -> Trainer:
     """Returns a trainer in the state of a fresh one.
@@ -33,15 +34,34 @@ class Shared:
       fresh: As a process of its own would begin with.
 
     Returns:
-      One whose programs are compiled, if there is one of the same settings but
-      for the seeds, and they are the same with each seed; else `fresh`.
+      One whose programs are compiled, if there is one that computes the same;
+      else `fresh`. To find out, its programs are traced, but where all settings
+      but the seeds are those of a run before.
     """
-    key = _settings_but_seeds(fresh.config)
-    trainer = self._trainers.setdefault(key, fresh)
-    if trainer is fresh or trainer.depends_on_seed():
+    settings = _settings_but_seeds(fresh.config)
+    trainer = self._by_settings.get(settings) or self._alike(fresh)
+    if trainer is None or any(map(programs.draws, trainer.programs())):
+      self._by_settings[settings] = fresh
       return fresh
     trainer.begin_anew(fresh)
+    self._by_settings[settings] = trainer
     return trainer
+
+  def _alike(self, fresh: Trainer) -> Trainer | None:
+    """Returns a trainer that computes with the same programs."""
+    kept = {id(trainer): trainer for trainer in self._by_settings.values()}
+    if not kept:
+      return None
+    asked = _digests(fresh)
+    found = (each for each in kept.values() if _digests(each) == asked)
+    return next(found, None)
+
+
+def _digests(trainer: Trainer) -> list[tuple[str, list[bytes | int]]]:
+  return [
+    (programs.digest(each), programs.constants(each))
+    for each in trainer.programs()
+  ]
 
 
 def _settings_but_seeds(params: cfg.ExperimentConfig) -> str:

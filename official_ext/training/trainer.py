@@ -88,20 +88,17 @@ class Trainer(base_trainer.Trainer):
     self._checkpoint_exporter = fresh.checkpoint_exporter
     self._observer, self.stop = fresh._observer, fresh.stop
 
-  def depends_on_seed(self) -> bool:
-    """Whether random numbers are drawn in what is compiled.
-
-    A stateful operation has its seed among its attributes.
-    """
-    if not self._is_compiled:
-      return False
+  def programs(self) -> list[Any]:
+    """Returns the concrete functions that train and evaluate."""
+    self._make_train_loop()
     arguments = iter(self.train_dataset), tf.constant(1)
-    traced = self._run_steps.get_concrete_function(*arguments)
-    graph = traced.graph.as_graph_def()
-    nodes = itertools.chain(
-      graph.node, *(function.node_def for function in graph.library.function)
-    )
-    return any('seed2' in node.attr for node in nodes)
+    traced = [self._run_steps.get_concrete_function(*arguments)]
+    if hasattr(self, 'eval_dataset'):
+      if self._eval_loop_fn is None:
+        self._eval_loop_fn: Any = self.create_eval_loop_fn(has_state=False)
+      data = iter(self.eval_dataset)
+      traced.append(self._run_eval.get_concrete_function(data))
+    return traced
 
   def _roots(self) -> list[Any]:
     """Returns what all variables hang on that a training changes."""
@@ -156,9 +153,14 @@ class Trainer(base_trainer.Trainer):
   def _compile(self) -> None:
     """Trains for a step, as no part of the run: what it changes is undone."""
     self._is_compiled = True
-    self._train_loop_fn: Any = self.create_train_loop_fn()
+    self._make_train_loop()
     iterator, one = iter(self.train_dataset), tf.constant(1)
     warm_up.without_trace(self._roots(), lambda: self._run_steps(iterator, one))
+
+  def _make_train_loop(self) -> None:
+    self._train_loop_fn: Any = (
+      self._train_loop_fn or self.create_train_loop_fn()
+    )
 
   def _begin_input_at(self, step: int) -> None:
     """Begins the input at a step, or with an order of the step's own.
@@ -274,9 +276,10 @@ class Trainer(base_trainer.Trainer):
     options = self._eval_options
     if options.use_tf_while_loop:
       return super().create_eval_loop_fn(has_state)
-    step_fn = self.eval_step
+    step_fn: Any = self.eval_step
     if options.use_tf_function:
       step_fn = tf.function(step_fn)
+    self._run_eval = step_fn
 
     def loop_fn(
       iterator: Any,
