@@ -290,6 +290,16 @@ def test_all_that_is_wrong_with_arrays_is_told_at_once(tmp_path):
       "y.astype('int64').",
     ),
     (
+      {'y_test': np.int64(3)},
+      'SOURCE:y_test (int64, shape []): not a label for each of the 3 images '
+      'of SOURCE:x_test; store one for each.',
+    ),
+    (
+      {'x_test': np.uint8(3), 'y_test': LABELS['test'][:1]},
+      'SOURCE:x_test (shape []): not [n, height, width] or [n, height, width, '
+      '1 or 3]; reshape them.',
+    ),
+    (
       {'x_test': np.array([{}], object)},
       'SOURCE:x_test cannot be read (Object arrays cannot be loaded when '
       'allow_pickle=False); save arrays of numbers with '

@@ -127,6 +127,7 @@ def _check_labels(arrays: Arrays, problems: Problems) -> None:
   """Adds to the problems unless there is a whole number for each image."""
   labels, place = arrays.labels, arrays.labels_place
   where = f'{place} ({labels.dtype}, shape {list(labels.shape)})'
+  count = len(np.atleast_1d(arrays.images))
   if labels.ndim == 2 and labels.shape[1] > 1:
     problems.add(
       where, 'several numbers for an image', 'store y.argmax(axis=1)'
@@ -135,11 +136,10 @@ def _check_labels(arrays: Arrays, problems: Problems) -> None:
     problems.add(
       where, 'labels that are no integers', "store y.astype('int64')"
     )
-  elif labels.size != len(labels) or len(labels) != len(arrays.images):
+  elif labels.shape not in ((count,), (count, 1)):
     problems.add(
       where,
-      f'not a label for each of the {len(arrays.images):,} images of '
-      f'{arrays.images_place}',
+      f'not a label for each of the {count:,} images of {arrays.images_place}',
       'store one for each',
     )
   elif labels.size and labels.min() < 0:

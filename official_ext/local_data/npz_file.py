@@ -81,7 +81,10 @@ def _member(
     with zipfile.ZipFile(path) as members:
       size = members.getinfo(f'{name}.npy').file_size
     labelled_arrays.check_memory(size, place)
-    return archive[name]
+    array = archive[name]
+    if not isinstance(array, np.ndarray):
+      raise ValueError('it is no array')
+    return array
 
 
 @contextlib.contextmanager
