@@ -4,12 +4,11 @@ CIFAR-10, from its binary or its Python archive, or from either unpacked::
 
   python -m official_ext.prepare_data --archive FILE_OR_FOLDER --data_dir OUT
 
-Images sorted as FOLDER/train/CLASS/* and FOLDER/test/CLASS/*, or not split yet,
-as FOLDER/CLASS/*, under a name of your choice::
+Images sorted as FOLDER/train/CLASS/* and FOLDER/test/CLASS/*, under a name of
+your choice; with --test_share 0.1 not split yet, as FOLDER/CLASS/*, and with
+--resize 32 of several sizes::
 
   python -m official_ext.prepare_data --folder FOLDER --name NAME --data_dir OUT
-  python -m official_ext.prepare_data --folder FOLDER --resize 32 \
-    --test_share 0.1 --name NAME --data_dir OUT
 
 Arrays, in the IDX files of MNIST and its relatives or in a file of NumPy's::
 

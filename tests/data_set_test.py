@@ -149,10 +149,11 @@ EVEN = [(seed, seed % 3) for seed in range(30)]
         'first: train[30] is train[4]); all are stored.'
       ],
     ),
+    (EVEN, [(31, 1)], ['warning: test has no image of ant, cat.']),
     (
-      EVEN,
-      [(31, 1)],
-      ['warning: test has no image of ant, cat.'],
+      [(0, 0)],
+      [(1, 0), (2, 1), (3, 2)],
+      ['warning: train has no image of bee, cat.'],
     ),
   ],
 )

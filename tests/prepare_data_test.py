@@ -17,7 +17,7 @@ from PIL import Image
 
 from official_ext import prepare_data
 from official_ext.errors import UserError
-from official_ext.local_data import cifar10_archive, picture
+from official_ext.local_data import cifar10_archive, image_folder, picture
 from official_ext.machine import stopping
 
 N = 20  # images in a batch, instead of 10,000
@@ -438,6 +438,7 @@ def test_a_failure_half_way_leaves_nothing(
     return read(path, options)
 
   monkeypatch.setattr(picture, 'read', read_some)
+  monkeypatch.setattr(image_folder, '_KEPT_BYTES', 0)
   with pytest.raises(error, match=text):
     run(folder=photos, name='my_bugs', data_dir=out)
   assert len(seen) >= 18 + 15

@@ -20,6 +20,9 @@ from official_ext.local_data.tally import Problems, Tally, and_more
 __all__ = ['ORIENTATION', 'TURNED', 'has_16_bits', 'read']
 
 _SIZES_TOLD = 3
+# Of images that are kept in memory, so that they are not read once more when
+# they are written: 350,000 of CIFAR-10's size.
+_KEPT_BYTES = 2**30
 
 
 def read(
@@ -65,6 +68,7 @@ class _Reader:
   def __init__(self, options: picture.Options, problems: Problems):
     self._options = options
     self._problems = problems
+    self._room = _KEPT_BYTES
     self._changes: Tally[str] = Tally()
     self._sizes: Tally[tuple[int, int]] = Tally()
 
@@ -85,7 +89,9 @@ class _Reader:
     self._sizes.add(size, path)
     digest = examples.digest(pixels)
     again = functools.partial(_read_again, path, self._options, digest)
-    return Example(again, label, str(path), digest, examples.is_grey(pixels))
+    self._room -= pixels.nbytes
+    read = again if self._room < 0 else lambda: pixels
+    return Example(read, label, str(path), digest, examples.is_grey(pixels))
 
   def check_sizes(self, folder: pathlib.Path) -> None:
     """Adds to the problems where the images would not be of one size."""

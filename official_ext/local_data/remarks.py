@@ -21,8 +21,9 @@ def of(images: LabelledImages) -> list[str]:
 
 
 def _unequal_classes(images: LabelledImages) -> Iterator[str]:
-  counts = collections.Counter(one.label for one in images.splits['train'])
-  (most, largest), *_, (least, smallest) = counts.most_common()
+  labels = collections.Counter(one.label for one in images.splits['train'])
+  counts = labels.most_common()
+  (most, largest), (least, smallest) = counts[0], counts[-1]
   if largest > _UNEQUAL * smallest:
     names = images.class_names
     yield (
