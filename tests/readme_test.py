@@ -189,11 +189,20 @@ def test_data_are_prepared(run, tmp_path):
   for split in ('train', 'test'):
     for name in ('ant', 'bee'):
       make_pictures(tmp_path / 'pictures' / split / name)
-  archive, folder = lines_of('prepare_data')
+  for name in ('ant', 'bee'):
+    make_pictures(tmp_path / 'photos' / name)
+  pixels = np.random.RandomState(0).randint(0, 256, (2, 8, 8), np.uint8)
+  splits = {f'x_{split}': pixels for split in ('train', 'test')}
+  labels = {f'y_{split}': np.arange(2) for split in ('train', 'test')}
+  np.savez(tmp_path / 'mnist.npz', **splits, **labels)
+  archive, *local, idx, npz = lines_of('prepare_data')
   (tmp_path / 'tensorflow_datasets').mkdir()
-  result = run(folder)
-  assert result.returncode == 0, result.stderr
-  assert list(tmp_path.glob('tensorflow_datasets/my_pictures/*/*.json'))
+  for line in (*local, npz):
+    result = run(line)
+    assert result.returncode == 0, result.stderr
+  for name in ('my_pictures', 'my_photos', 'my_digits'):
+    assert list(tmp_path.glob(f'tensorflow_datasets/{name}/*/*.json'))
+  assert 'fashion-mnist is no folder with IDX files' in run(idx).stderr
   assert 'cifar-10-binary.tar.gz' in run(archive).stderr
 
 

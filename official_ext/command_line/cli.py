@@ -102,8 +102,8 @@ def run(main: Callable[..., int | None], takes_files: bool = False) -> None:
     except UserError as error:
       if FLAGS.traceback:
         raise
-      # gin adds lines of its own to what passes through a configurable.
-      print(f'error: {str(error).splitlines()[0]}', file=sys.stderr)
+      for line in error.lines:
+        print(f'error: {line}', file=sys.stderr)
       return error.status
     except Stopped as stop:
       print(stop)
