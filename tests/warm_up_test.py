@@ -69,21 +69,44 @@ def test_the_time_of_compiling_is_apart(shapes_dir, tmp_path, capsys):
   assert f'Compiling took {first:.1f} s' in capsys.readouterr().out
 
 
-def test_one_program_trains_and_one_a_shape_evaluates(
-  shapes_dir, tmp_path, monkeypatch
-):
-  """Over a run that stops nowhere: 50 test images in batches of 20."""
-  built = []
-  start_build = start._build
+def train_by_xla(shapes_dir, folder, results):
+  """Runs `tiny.run` as on a GPU; puts what was traced and compiled."""
+  cache = folder / 'cache'
+  cache.mkdir(exist_ok=True)
+  compile_cache.os.environ['TF_XLA_FLAGS'] = (
+    f'--tf_xla_persistent_cache_directory={cache}'
+  )
+  built, start_build = [], start._build
 
-  def build(*args):
-    built.append(start_build(*args))
+  def build(team, *args):
+    # By this, Garden decides whether XLA compiles.
+    vars(team.request.params.runtime)['num_gpus'] = 1
+    built.append(start_build(team, *args))
     return built[-1]
 
-  monkeypatch.setattr(start, '_build', build)
-  tiny.run(shapes_dir, tmp_path)
+  start._build = build
+  with placement.as_on_accelerator():
+    tiny.run(shapes_dir, folder / 'run', AVERAGE)
   (made,) = built
-  assert made._run_steps.experimental_get_tracing_count() == 1
+  traced = [
+    function.experimental_get_tracing_count()
+    for function in (made._run_steps, made._run_eval)
+  ]
+  results.put((traced, sorted(path.name for path in cache.iterdir())))
+
+
+def test_one_program_trains_and_one_a_shape_evaluates(shapes_dir, tmp_path):
+  """Over a run of three epochs: 50 test images are in batches of 20."""
+  results = CONTEXT.SimpleQueue()
+  process = CONTEXT.Process(
+    target=train_by_xla, args=(shapes_dir, tmp_path, results)
+  )
+  process.start()
+  process.join(200)
+  assert process.exitcode == 0
+  traced, compiled = results.get()
+  assert traced == [1, 1]
+  assert len(compiled) == 3
 
 
 def test_a_gpus_chunks_are_the_same_run(shapes_dir, tmp_path, monkeypatch):
