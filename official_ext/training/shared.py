@@ -2,6 +2,7 @@
 
 import copy
 import functools
+from typing import Any
 
 import tensorflow as tf
 from official.core import config_definitions as cfg
@@ -25,7 +26,7 @@ class Shared:
     """Begins with nothing."""
     self.store = Store()
     self.strategy: tf.distribute.Strategy | None = None
-    self._by_settings: dict[str, Trainer] = {}
+    self._by_settings: dict[str, _Compiled] = {}
 
   def trainer(self, fresh: Trainer) -> Trainer:
     """Returns a trainer in the state of a fresh one.
@@ -39,29 +40,41 @@ class Shared:
       but the seeds are those of a run before.
     """
     settings = _settings_but_seeds(fresh.config)
-    trainer = self._by_settings.get(settings) or self._alike(fresh)
-    if trainer is None or any(map(programs.draws, trainer.programs())):
-      self._by_settings[settings] = fresh
+    found = self._by_settings.get(settings) or self._alike(fresh)
+    if found is None or found.draws:
+      self._by_settings[settings] = _Compiled(fresh)
       return fresh
-    trainer.begin_anew(fresh)
-    self._by_settings[settings] = trainer
-    return trainer
+    found.trainer.begin_anew(fresh)
+    self._by_settings[settings] = found
+    return found.trainer
 
-  def _alike(self, fresh: Trainer) -> Trainer | None:
-    """Returns a trainer that computes with the same programs."""
-    kept = {id(trainer): trainer for trainer in self._by_settings.values()}
+  def _alike(self, fresh: Trainer) -> '_Compiled | None':
+    """Returns what computes with the same programs."""
+    kept = {id(each): each for each in self._by_settings.values()}
     if not kept:
       return None
-    asked = _digests(fresh)
-    found = (each for each in kept.values() if _digests(each) == asked)
-    return next(found, None)
+    asked = _Compiled(fresh).digests
+    return next((each for each in kept.values() if each.digests == asked), None)
 
 
-def _digests(trainer: Trainer) -> list[tuple[str, list[bytes | int]]]:
-  return [
-    (programs.digest(each), programs.constants(each))
-    for each in trainer.programs()
-  ]
+class _Compiled:
+  """A trainer, and what its programs are told from others by."""
+
+  def __init__(self, trainer: Trainer):
+    self.trainer = trainer
+
+  @functools.cached_property
+  def digests(self) -> list[Any]:
+    """Whether two compute the same, with the same images."""
+    return [
+      (programs.digest(each), programs.constants(each))
+      for each in self.trainer.programs()
+    ]
+
+  @functools.cached_property
+  def draws(self) -> bool:
+    """Whether another seed is another program."""
+    return any(programs.draws(each) for each in self.trainer.programs())
 
 
 def _settings_but_seeds(params: cfg.ExperimentConfig) -> str:

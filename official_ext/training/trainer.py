@@ -12,6 +12,7 @@ import tf_keras
 from official.core import base_trainer
 from official.core import config_definitions as cfg
 
+from official_ext.dataloaders.preprocessing import on_device
 from official_ext.errors import RunError
 from official_ext.machine.stopping import StopRequest
 from official_ext.modeling.optimization.moving_average import MovingAverage
@@ -68,7 +69,7 @@ class Trainer(base_trainer.Trainer):
     """Becomes as a fresh trainer is, but for what is compiled.
 
     Args:
-      fresh: Of the same settings but for the seeds.
+      fresh: One whose programs are the same.
     """
     for each in (self, fresh):
       each.checkpoint.save_counter.assign(0)
@@ -115,12 +116,15 @@ class Trainer(base_trainer.Trainer):
   ) -> Any:
     """Returns Garden's distributed dataset, or for one device a plain one.
 
-    A distributed iterator is tuned by a thread whose sleeps double, and
-    deleting it, as at the end of each evaluation, often waits for that thread:
-    up to 5 s after 5 s, up to 10 s after 10.
+    A distributed iterator sends batches to an accelerator ahead of time. But it
+    is tuned by a thread whose sleeps double, and deleting it, as at the end of
+    each evaluation and each run, often waits for that thread: up to 5 s after
+    5 s, up to 10 s after 10.
     """
-    one = self._strategy.num_replicas_in_sync == 1
-    if one and not (args[0].is_training and _has_accelerator()):
+    params = args[0]
+    resident = hasattr(params, 'preprocess_on_device') and on_device(params)
+    sends = params.is_training and _has_accelerator() and not resident
+    if self._strategy.num_replicas_in_sync == 1 and not sends:
       return dataset_or_fn(*args, **kwargs)
     return super().distribute_dataset(dataset_or_fn, *args, **kwargs)
 
