@@ -31,7 +31,9 @@ def build_step(shapes_dir, recipe, extra=()):
   """Returns a function that trains on one batch, compiled, and its batch."""
   experiment = tiny.experiment_of(shapes_dir, [*NARROW, *extra], files=[recipe])
   params = experiment.params
-  tf_keras.utils.set_random_seed(0)
+  # Of others, such as 0, 3 and 5, a pool has two pixels that differ by a
+  # rounding, and takes one on one way and one on the other.
+  tf_keras.utils.set_random_seed(2)
   task = task_factory.get_task(params.task)
   task.data = experiment.data
   model = task.build_model()

@@ -3,7 +3,9 @@
 import contextlib
 import fcntl
 import os
+import resource
 import shutil
+import signal
 
 # Before TensorFlow is imported, as the commands do; and no look for a GPU.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
@@ -71,6 +73,23 @@ def trained_run(shapes_dir, tmp_path_factory):
   # An evaluation holds its folder, so each worker has one.
   own = tmp_path_factory.mktemp('runs') / 'tiny'
   return shutil.copytree(folder, own, symlinks=True)
+
+
+@pytest.fixture
+def full_disk():
+  """Returns a function; after its call no file grows beyond a size.
+
+  To who writes, this looks like a full disk.
+  """
+  limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+  handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+  def begin(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+
+  yield begin
+  resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+  signal.signal(signal.SIGXFSZ, handler)
 
 
 @pytest.fixture(autouse=True)

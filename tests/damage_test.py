@@ -5,7 +5,6 @@ import os
 import re
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 
@@ -173,23 +172,6 @@ def test_the_record_of_the_best_follows_its_checkpoint(tmp_path, monkeypatch):
   assert not exporter.maybe_export_checkpoint(checkpoint, {'accuracy': 0.4}, 6)
   assert exporter.take_due() is None
   assert len(seen) == 1
-
-
-@pytest.fixture
-def full_disk():
-  """Returns a function; after its call no file grows beyond a size.
-
-  To who writes, this looks like a full disk.
-  """
-  limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-  handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-
-  def begin(size):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-
-  yield begin
-  resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-  signal.signal(signal.SIGXFSZ, handler)
 
 
 def assert_ends_in_one_line(error, run, reason):

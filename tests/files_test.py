@@ -15,6 +15,13 @@ def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path):
   assert [file.read_text() for file in tmp_path.iterdir()] == ['old']
 
 
+def test_a_file_appears_when_it_is_filled(tmp_path):
+  with whole.file(tmp_path / 'file') as unfinished:
+    unfinished.write(b'half')
+    assert not (tmp_path / 'file').exists()
+  assert [file.read_bytes() for file in tmp_path.iterdir()] == [b'half']
+
+
 def test_an_old_file_is_kept_if_it_says_something_else(tmp_path):
   for text in ('one', 'two', 'two', 'three'):
     whole.write_anew(tmp_path / 'a.yaml', text)

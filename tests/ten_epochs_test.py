@@ -2,6 +2,7 @@
 
 import itertools
 import pathlib
+import tracemalloc
 
 import gin
 import numpy as np
@@ -32,6 +33,7 @@ from official_ext.modeling.optimization import (
   sgd,
 )
 from official_ext.ops import activations, whitening
+from official_ext.ops.normalize import normalize
 
 RNG = np.random.default_rng(0)
 ROOT = pathlib.Path(__file__).parents[1]
@@ -96,14 +98,14 @@ def correlated_images():
   return (noise + np.roll(noise, 1, axis=1) + 0.5).astype(np.float32)
 
 
-def patches_of(images):
-  """All 3×3 patches, by loops: float64 `[patches, 27]`."""
+def patches_of(images, size=3):
+  """All patches, by loops: float64 `[patches, size · size · channels]`."""
   _, height, width, _ = images.shape
   return np.concatenate(
     [
-      images[:, y : y + 3, x : x + 3].reshape(len(images), -1)
-      for y in range(height - 2)
-      for x in range(width - 2)
+      images[:, y : y + size, x : x + size].reshape(len(images), -1)
+      for y in range(height - size + 1)
+      for x in range(width - size + 1)
     ]
   ).astype(np.float64)
 
@@ -197,18 +199,46 @@ def test_whitening_takes_no_more_images_than_the_original(
   )
 
 
-def test_whitening_takes_no_more_pixels_at_a_time(monkeypatch):
-  images = correlated_images()
-  whole, counts = whitening.filters(images / 2), []
+def bytes_of(images):
+  return np.clip(images * 20 + 120, 0, 255).astype(np.uint8)
 
-  def halved(part):
-    counts.append(len(part))
-    return part / 2
 
-  monkeypatch.setattr(whitening, '_CHUNK', 300 * 12 * 12)
-  parts = whitening.filters(images, normalize=halved)
-  assert counts == [300, 300, 100]
-  np.testing.assert_allclose(parts, whole, rtol=0, atol=1e-4)
+@pytest.mark.parametrize(
+  ('shape', 'size', 'mean', 'stddev'),
+  [
+    ((700, 12, 12, 3), 3, [125.3, 122.9, 113.9], [62.9, 62.1, 66.7]),
+    ((61, 7, 10, 3), 2, [100.0, 0.0, 255.0], [1.0, 30.0, 300.0]),
+    ((53, 9, 5, 1), 3, [118.2], [30.1]),
+    ((2, 3, 4, 1), 3, [118.2], [30.1]),
+  ],
+)
+def test_whitening_of_bytes_is_that_of_the_normalized_images(
+  shape, size, mean, stddev
+):
+  count, height, width, channels = shape
+  images = bytes_of(correlated_images())[:count, :height, :width, :channels]
+  filters = whitening.filters(images, size, mean=mean, stddev=stddev)
+  normalized = normalize(tf.constant(images), mean, stddev).numpy()
+  patches = patches_of(normalized, size)
+  moment = patches.T @ patches / (len(patches) - 1)
+  # The filters but for their order and signs.
+  expected = np.linalg.inv(moment + 1e-2 * np.eye(len(moment)))
+  product = filters.astype(np.float64) @ filters.T
+  error = np.abs(product - expected).max() / np.abs(expected).max()
+  assert error < 1e-5
+
+
+def test_whitening_of_bytes_is_exact_and_needs_little_memory(monkeypatch):
+  images = bytes_of(correlated_images())
+  monkeypatch.setattr(whitening, '_CHUNK', 40 * 12 * 12)
+  tracemalloc.start()
+  filters = whitening.filters(images, mean=120.0, stddev=30.0)
+  _, peak = tracemalloc.get_traced_memory()
+  tracemalloc.stop()
+  assert peak < 3 * (40 * 10 * 10 * 27 * 8)
+  monkeypatch.setattr(whitening, '_CHUNK', 700 * 12 * 12)
+  whole = whitening.filters(images, mean=120.0, stddev=30.0)
+  np.testing.assert_array_equal(filters, whole)
 
 
 # Ghost batch norm.

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from official_ext.configs.image_classification import ImageClassificationModel
-from official_ext.dataloaders import image_source
+from official_ext.dataloaders import decoded_cache, image_source
 from official_ext.errors import UserError
 
 # A data set is in memory twice while its images are joined to one tensor, and
@@ -37,7 +37,7 @@ def load(source: image_source.ImageSource) -> ImageData:
   """Reads a split of a data set into memory.
 
   Each image is decoded once, in the order of the data set, and kept as it is,
-  on the CPU even where there is a GPU.
+  on the CPU even where there is a GPU; a later process finds it decoded.
 
   Args:
     source: Which data set and split.
@@ -46,15 +46,7 @@ def load(source: image_source.ImageSource) -> ImageData:
     UserError: If it does not fit in the memory, or is damaged.
   """
   _check_memory(source)
-  try:
-    images, labels = _read(source)
-  except tf.errors.OpError as error:
-    reason = re.sub(r'\{\{.*?\}\} ?| ?\[Op:.*', '', error.message)
-    raise _damaged(source, reason) from error
-  if len(labels) != source.info.num_examples:
-    raise _damaged(
-      source, f'{len(labels)} of {source.info.num_examples} images are there'
-    )
+  images, labels = decoded_cache.get(source, lambda: _decode(source))
   _check_labels(source, labels)
   return ImageData(source.info, images, labels)
 
@@ -113,8 +105,22 @@ def _check_labels(source: image_source.ImageSource, labels: tf.Tensor) -> None:
     )
 
 
-def _read(source: image_source.ImageSource) -> tuple[tf.Tensor, tf.Tensor]:
+def _decode(source: image_source.ImageSource) -> decoded_cache.Decoded:
   """Reads and decodes all images and labels."""
+  try:
+    images, labels = _read(source)
+  except tf.errors.OpError as error:
+    reason = re.sub(r'\{\{.*?\}\} ?| ?\[Op:.*', '', error.message)
+    raise _damaged(source, reason) from error
+  if len(labels) != source.info.num_examples:
+    raise _damaged(
+      source, f'{len(labels)} of {source.info.num_examples} images are there'
+    )
+  return decoded_cache.Decoded(images, labels)
+
+
+def _read(source: image_source.ImageSource) -> tuple[tf.Tensor, tf.Tensor]:
+  """Returns what is there; whether that is all is still to be seen."""
   keys = [source.image_key, source.label_key]
   with tf.device('CPU:0'):
     # Not TFDS' own batch of all, which a split that repeats images overflows.

@@ -6,6 +6,27 @@ import pathlib
 import shutil
 import tempfile
 from collections.abc import Iterator
+from typing import BinaryIO
+
+
+@contextlib.contextmanager
+def file(path: pathlib.Path) -> Iterator[BinaryIO]:
+  """Yields a file to fill, which takes its name when all is in it.
+
+  Until then, and where that fails, an old one stays. Only a process that is
+  killed leaves its part, under another name, which the next one overwrites.
+
+  Raises:
+    OSError: If it cannot be written.
+  """
+  new = path.with_name(f'.{path.name}.new')
+  try:
+    with new.open('wb') as unfinished:
+      yield unfinished
+    new.replace(path)
+  finally:
+    with contextlib.suppress(OSError):
+      new.unlink(missing_ok=True)
 
 
 def write(path: pathlib.Path, text: str) -> None:
@@ -14,13 +35,8 @@ def write(path: pathlib.Path, text: str) -> None:
   Raises:
     OSError: If it cannot be written.
   """
-  new = path.with_name(f'.{path.name}.new')
-  try:
-    new.write_text(text, encoding='utf-8')
-    new.replace(path)
-  finally:
-    with contextlib.suppress(OSError):
-      new.unlink(missing_ok=True)
+  with file(path) as new:
+    new.write(text.encode())
 
 
 def link(path: str, name: str) -> None:

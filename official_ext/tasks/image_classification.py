@@ -16,7 +16,6 @@ from official_ext.dataloaders import (
 )
 from official_ext.modeling import factory
 from official_ext.ops import views
-from official_ext.ops.normalize import normalize
 from official_ext.tasks.weight_averaging import WeightAveraging
 
 
@@ -72,8 +71,7 @@ class ImageClassificationTask(
     for layer in model.submodules:
       if hasattr(layer, 'learn_filters'):
         layer.learn_filters(
-          self.data.load(params).images,
-          lambda part: normalize(part, params.mean_rgb, params.stddev_rgb),
+          self.data.load(params).images, params.mean_rgb, params.stddev_rgb
         )
 
   def build_inputs(

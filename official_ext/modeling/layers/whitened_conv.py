@@ -1,7 +1,7 @@
 """A convolution over whitened patches of its input."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -58,20 +58,24 @@ class WhitenedConv2D(tf_keras.layers.Conv2D):
   def learn_filters(
     self,
     images: tf.Tensor | np.ndarray,
-    normalize: Callable[[np.ndarray], tf.Tensor],
+    mean: Sequence[float],
+    stddev: Sequence[float],
   ) -> None:
     """Computes the whitening, where a training begins.
 
     Args:
       images: The training images, uint8 `[count, height, width, channels]`; the
         first 10,000 are used.
-      normalize: Makes the network's input of some of them.
+      mean: What `normalize` subtracts from each channel.
+      stddev: What it divides each by.
     """
     self.whitening.assign(
       whitening.filters(
-        np.asarray(images[:_IMAGES]),
+        # A view; TensorFlow would copy the images, to a GPU if there is one.
+        np.asarray(images)[:_IMAGES],
         self.kernel_size[0],
-        normalize=normalize,
+        mean=mean,
+        stddev=stddev,
       )
     )
 
