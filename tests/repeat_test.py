@@ -17,7 +17,7 @@ from helpers import commands, example_records, tiny
 
 from official_ext import repeat
 from official_ext.configs import common
-from official_ext.configuration import experiment, gin_config
+from official_ext.configuration import experiment, gin_config, gin_files
 from official_ext.errors import RunError, Stopped, UserError
 from official_ext.machine import devices, stopping
 from official_ext.repeats import records, runs, settings
@@ -633,13 +633,13 @@ def test_data_of_another_size_differ_in_no_count():
 
 _RECIPES = [
   name
-  for name in gin_config.shipped_files()
+  for name in gin_files.shipped()
   if not re.match(r'gin/resnet9_(garden|maskrcnn|retinanet|segmentation)', name)
 ]
 
 
 def test_most_recipes_are_of_the_experiment_that_is_repeated():
-  assert len(gin_config.shipped_files()) - len(_RECIPES) == 4
+  assert len(gin_files.shipped()) - len(_RECIPES) == 4
 
 
 @pytest.mark.parametrize('recipe', _RECIPES)

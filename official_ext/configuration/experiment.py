@@ -19,7 +19,7 @@ from official_ext.configs import backbones, common, validation
 from official_ext.configs.image_classification import ImageClassificationTask
 from official_ext.configuration import gin_config
 from official_ext.dataloaders import data_sets
-from official_ext.errors import UserError
+from official_ext.errors import UserError, one_line
 from official_ext.files import safe_yaml
 from official_ext.machine import devices
 from official_ext.schema import fields, garden_fields  # noqa: F401
@@ -85,7 +85,7 @@ class ExperimentParser(train_utils.ExperimentParser):
     except UserError as error:
       raise UserError(_with_place(str(error))) from error
     except (TypeError, ValueError) as error:
-      raise UserError(f'gin: {gin_config.one_line(error)}') from error
+      raise UserError(f'gin: {one_line(error)}') from error
     if not isinstance(params.runtime, common.RuntimeConfig):
       # Garden's own experiments would stay on the CPU unless told.
       open_fields = {'num_gpus': -1, 'distribution_strategy': 'auto'}
@@ -173,7 +173,7 @@ def parse(flags_obj: Any) -> Experiment:
   params = copy.deepcopy(made)
   _forget_lengths(params)
   params = parser.parse_gin(params)
-  gin_config.check_used()
+  gin_config.check_used(flags_obj.experiment)
   params = parser.parse_config_file(params)
   _forget_lengths(params)
   from_files = copy.deepcopy(params)
@@ -216,7 +216,7 @@ def parse_gin_alone() -> cfg.ExperimentConfig:
   params = copy.deepcopy(made)
   _forget_lengths(params)
   params = parser.parse_gin(params)
-  gin_config.check_used()
+  gin_config.check_used(DEFAULT)
   steps = params.trainer.steps_per_epoch
   if steps:
     _set_steps(params.trainer, steps, _changed(params.trainer, made.trainer))
@@ -266,7 +266,7 @@ def _override(
   try:
     override = safe_yaml.load(text)
   except yaml.YAMLError as error:
-    line = gin_config.one_line(error)
+    line = one_line(error)
     raise UserError(f'{place} is not plain YAML: {line}') from error
   if not isinstance(override, dict):
     raise UserError(

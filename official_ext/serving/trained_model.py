@@ -18,10 +18,9 @@ from official.core import exp_factory, task_factory
 
 from official_ext.checkpoints import average, restoring
 from official_ext.checkpoints.folder import Checkpoints
-from official_ext.configuration import gin_config
 from official_ext.dataloaders import image_source, preprocessing
 from official_ext.datasets import procedural_shapes  # noqa: F401
-from official_ext.errors import UserError
+from official_ext.errors import UserError, one_line
 from official_ext.experiments import small_images  # noqa: F401
 from official_ext.files import safe_yaml
 from official_ext.runs import description
@@ -140,15 +139,13 @@ def _read_params(folder: str) -> cfg.ExperimentConfig:
       'name the folder of a run.'
     ) from error
   except (yaml.YAMLError, UnicodeDecodeError) as error:
-    raise UserError(
-      f'{path} is damaged: {gin_config.one_line(error)}.'
-    ) from error
+    raise UserError(f'{path} is damaged: {one_line(error)}.') from error
   params = exp_factory.get_exp_config(_EXPERIMENT)
   try:
     params.override(override, is_strict=True)
     fields.check(params)
   except (KeyError, TypeError, AttributeError, ValueError) as error:
-    reason = gin_config.one_line(error).strip('"').partition('. ')[0]
+    reason = one_line(error).strip('"').partition('. ')[0]
     raise UserError(
       f'{path} is not of a run of {_EXPERIMENT} ({reason}); name the folder of '
       'one.'
