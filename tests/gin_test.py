@@ -238,6 +238,15 @@ def test_a_file_is_found_beside_the_one_that_includes_it(parse, tmp_path):
   assert gin_config.place_of('run.epochs').startswith('gin/six_epochs.gin, ')
 
 
+def test_gin_is_left_as_it_was(parse):
+  before = gin.config._FILE_READERS.copy(), gin.config._LOCATION_PREFIXES.copy()
+  parse('run.seed = 3')
+  with pytest.raises(UserError):
+    parse("include 'nowhere.gin'")
+  after = gin.config._FILE_READERS, gin.config._LOCATION_PREFIXES
+  assert after == before
+
+
 def test_a_file_in_the_home(parse, tmp_path, monkeypatch):
   monkeypatch.setenv('HOME', str(tmp_path))
   params = parse("include '~/b.gin'", 'run.seed = 3', files=['~/a.gin'])
