@@ -10,7 +10,7 @@ import tensorflow as tf
 from official.core import config_definitions as cfg
 from official.modeling import hyperparams
 
-from official_ext.configs import backbones, optimization
+from official_ext.configs import backbones, common, optimization
 from official_ext.configs.image_classification import (
   DataConfig,
   ImageClassificationTask,
@@ -295,8 +295,7 @@ def _check_schedule(params: cfg.ExperimentConfig) -> None:
         f'trainer.train_steps={steps} over its steps_per_epoch.'
       )
     return
-  ends = chosen.epochs
-  last = ends[-1] if isinstance(ends, list | tuple) else ends
+  last = common.last_epoch(chosen)
   if last and last != params.trainer.epochs:
     raise UserError(
       f'trainer.epochs={params.trainer.epochs:g}, but {place}.{kind} ends at '
