@@ -4,6 +4,7 @@ import contextlib
 import copy
 import dataclasses
 import difflib
+import os
 import re
 import types
 from typing import Any
@@ -17,9 +18,9 @@ from official.modeling.hyperparams import params_dict
 
 from official_ext.configs import backbones, common, validation
 from official_ext.configs.image_classification import ImageClassificationTask
-from official_ext.configuration import gin_config
+from official_ext.configuration import gin_config, places
 from official_ext.dataloaders import data_sets
-from official_ext.errors import UserError, one_line
+from official_ext.errors import UserError, one_line, reason
 from official_ext.files import safe_yaml
 from official_ext.machine import devices
 from official_ext.schema import fields, garden_fields  # noqa: F401
@@ -113,11 +114,8 @@ class ExperimentParser(train_utils.ExperimentParser):
   ) -> cfg.ExperimentConfig:
     """Overrides `params` with each `--config_file`."""
     for path in self._flags_obj.config_file or []:
-      try:
-        text = tf.io.gfile.GFile(path).read()
-      except (tf.errors.OpError, UnicodeDecodeError) as error:
-        raise UserError(f'--config_file={path} cannot be read.') from error
-      _override(params, text, f'--config_file={path}')
+      flag = f'--config_file={path}'
+      _override(params, _read(os.path.expanduser(path), flag), flag)
     return params
 
   def parse_params_override(
@@ -127,8 +125,9 @@ class ExperimentParser(train_utils.ExperimentParser):
     text = self._flags_obj.params_override
     if not text:
       return params
-    if tf.io.gfile.exists(text):
-      text = tf.io.gfile.GFile(text).read()
+    file = os.path.expanduser(text)
+    if tf.io.gfile.exists(file):
+      text = _read(file, f'--params_override={text}')
     else:
       with contextlib.suppress(ValueError):  # Not a.b=1,c=2, so it is YAML.
         text = params_dict.nested_csv_str_to_json_str(text)
@@ -241,10 +240,11 @@ def resolved(asked: cfg.ExperimentConfig) -> cfg.ExperimentConfig:
 
 
 def _check(params: cfg.ExperimentConfig, made: cfg.ExperimentConfig) -> None:
-  """Fills in the devices, and raises where a value cannot work."""
+  """Fills in devices and whole paths, and raises where a value cannot work."""
   if isinstance(params.task, ImageClassificationTask):
     validation.check_which_trains(params.task)
   fields.check(params, made=made)
+  places.settle(params)
   devices.resolve(
     params.runtime, float16=not validation.averages_inside_loss_scale(params)
   )
@@ -257,6 +257,16 @@ def _forget_lengths(params: cfg.ExperimentConfig) -> None:
     schedule = params.trainer.optimizer_config.learning_rate.get()
     for key in common.following_lengths(params.trainer):
       setattr(schedule, key, 0)
+
+
+def _read(path: str, flag: str) -> str:
+  """Returns the text of a file that a flag names."""
+  try:
+    return tf.io.gfile.GFile(path).read()
+  except (tf.errors.OpError, UnicodeDecodeError) as error:
+    raise UserError(
+      f'{flag} cannot be read ({reason(error)}); name a file of YAML.'
+    ) from error
 
 
 def _override(

@@ -13,7 +13,7 @@ def is_remote(path: str) -> bool:
   return '://' in path
 
 
-def local(path: str, name: str) -> str:
+def local(path: str | os.PathLike[str], name: str) -> str:
   """Returns a path on this machine, with the home in place of `~`.
 
   Args:
@@ -23,6 +23,7 @@ def local(path: str, name: str) -> str:
   Raises:
     UserError: If it is not on this machine.
   """
+  path = os.fspath(path)
   if is_remote(path):
     raise UserError(
       f'{name}={path} is no folder of this machine; mount it, and name the '

@@ -18,11 +18,12 @@ from official.core import exp_factory, task_factory
 
 from official_ext.checkpoints import average, restoring
 from official_ext.checkpoints.folder import Checkpoints
+from official_ext.configs import validation
 from official_ext.dataloaders import image_source, preprocessing
 from official_ext.datasets import procedural_shapes  # noqa: F401
 from official_ext.errors import UserError, one_line
 from official_ext.experiments import small_images  # noqa: F401
-from official_ext.files import safe_yaml
+from official_ext.files import paths, safe_yaml
 from official_ext.runs import description
 from official_ext.schema import fields
 from official_ext.tasks import image_classification
@@ -93,15 +94,16 @@ def load_for_inference(
 
   Args:
     model_dir: The run's folder; its `params.yaml` says what to build.
-    checkpoint: A checkpoint, or a folder of some, inside `model_dir`: `best` or
-      `ckpt-194`; by default the newest good one.
+    checkpoint: A checkpoint, or a folder of some, inside `model_dir`: `best`,
+      `ckpt-194` or `ckpt-194.index`; by default the newest good one.
     data_dir: Folder of TFDS data sets, where it is no longer the run's.
 
   Raises:
     UserError: If the folder is not that of a run of this package's task, or
       holds no good checkpoint.
   """
-  folder = os.path.expanduser(model_dir)
+  folder = paths.local(model_dir, '--model_dir')
+  validation.check_reachable(data_dir, '--data_dir')
   _import_modules(pathlib.Path(folder) / description.GIN)
   params = _read_params(folder)
   if data_dir:
@@ -181,7 +183,7 @@ def _restore(
   checkpoint = tf.train.Checkpoint(
     model=model, global_step=tf.Variable(0, dtype=tf.int64)
   )
-  path = os.path.join(folder, name)
+  path = _path_of(name, folder)
   holds_it = path if os.path.isdir(path) else os.path.dirname(path)
   averages = params.trainer.optimizer_config.ema
   swaps = average.is_beside(holds_it, averages)
@@ -200,13 +202,28 @@ def _restore(
   return int(checkpoint.global_step), bool(averages)
 
 
+def _path_of(name: str, folder: str) -> str:
+  """Returns the path of a checkpoint, or of a folder of some.
+
+  Args:
+    name: Its name in a run's folder; or its path, as a shell completes it.
+    folder: The run's.
+  """
+  name = paths.checkpoint(os.path.expanduser(name))
+  inside = (
+    pathlib.Path(folder).resolve() in pathlib.Path(name).resolve().parents
+  )
+  there = os.path.isdir(name) or os.path.isfile(f'{name}.index')
+  return name if inside and there else os.path.join(folder, name)
+
+
 def _restore_file(checkpoint: tf.train.Checkpoint, path: str) -> None:
   try:
     status = checkpoint.restore(path).assert_existing_objects_matched()
   except (tf.errors.OpError, ValueError, AssertionError) as error:
     raise UserError(
       f'--checkpoint: {path} is no whole checkpoint of this run; name one of '
-      'its ckpt-*.index without the ending, or best.'
+      'its ckpt-*.index, or best.'
     ) from error
   status.expect_partial()
 

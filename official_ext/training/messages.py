@@ -174,4 +174,4 @@ def _say_files(request: Request) -> None:
     f'Checkpoints, params.yaml and {epoch_table.FILE_NAME} are in {folder}'
     f'{there}.'
   )
-  print(f'Curves: tensorboard --logdir {folder}')
+  print(f'Curves: tensorboard --logdir {shlex.quote(folder)}')
