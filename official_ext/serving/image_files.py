@@ -75,12 +75,7 @@ def read(
       warnings.simplefilter('error', Image.DecompressionBombWarning)
       with Image.open(path, formats=_FORMATS) as file:
         _check_compression(file, path)
-        if image_folder.has_16_bits(file):
-          raise UserError(
-            f'{path} has 16 bits a channel; save it with 8 bits a channel.'
-          )
-        file.load()
-        return _fit(file, path, shape)
+        return fit(file, path, shape)
   except UserError:
     raise
   except Exception as error:  # Of any type: damage comes in many kinds.
@@ -93,16 +88,34 @@ def _check_compression(file: Image.Image, path: str) -> None:
     raise UserError(f'{path} is a compressed BMP; save it as PNG.')
 
 
-def _fit(
-  image: Image.Image, path: str, shape: tuple[int, int, int]
+def fit(
+  image: Image.Image, name: str, shape: tuple[int, int, int]
 ) -> tuple[np.ndarray, list[str]]:
+  """Brings an image to the shape, as `read` says.
+
+  Args:
+    image: Of any size.
+    name: What to call it in messages.
+    shape: Height, width, and 1 or 3 channels.
+
+  Returns:
+    uint8 of that shape, and what was done to the image, in words.
+
+  Raises:
+    UserError: If it is not an image of 8-bit channels.
+  """
+  if image_folder.has_16_bits(image):
+    raise UserError(
+      f'{name} has 16 bits a channel; save it with 8 bits a channel.'
+    )
+  image.load()
   height, width, channels = shape
   target = _TARGET_MODES.get(channels)
   if not target:
-    raise UserError(f'{path} cannot be made {channels} channels, as asked for.')
+    raise UserError(f'{name} cannot be made {channels} channels, as asked for.')
   if image.mode not in _MODES:
     raise UserError(
-      f'{path} has mode {image.mode}; save it with 8 bits a channel.'
+      f'{name} has mode {image.mode}; save it with 8 bits a channel.'
     )
   changes = []
   if image.getexif().get(image_folder.ORIENTATION) in image_folder.TURNED:

@@ -8,8 +8,8 @@ import pathlib
 import re
 import sys
 from collections.abc import Iterator
+from typing import Any
 
-import numpy as np
 import tensorflow as tf
 import tf_keras
 import yaml
@@ -26,6 +26,7 @@ from official_ext.experiments import small_images  # noqa: F401
 from official_ext.files import paths, safe_yaml
 from official_ext.runs import description
 from official_ext.schema import fields
+from official_ext.serving import image_batches
 from official_ext.tasks import image_classification
 
 # Its config class is that of every experiment of this package's task, and a
@@ -66,23 +67,34 @@ class TrainedModel:
     averaged = ', averaged weights' if self.averaged else ''
     return f'{self.model_dir} at step {self.step:,}{averaged}'
 
-  def preprocess(self, inputs: tf.Tensor) -> tf.Tensor:
-    """Normalises uint8 `[batch, height, width, channels]` to float32."""
+  def preprocess(self, inputs: Any) -> tf.Tensor:
+    """Normalises images to float32 `[batch, height, width, channels]`.
+
+    Args:
+      inputs: uint8 of that shape, or what else `image_batches.as_batch` takes.
+
+    Raises:
+      UserError: If it is not taken.
+    """
     return preprocessing.for_evaluation(
-      inputs, self.params.task.validation_data
+      image_batches.as_batch(inputs, self.image_shape),
+      self.params.task.validation_data,
     )
 
-  def logits(self, images: np.ndarray | tf.Tensor) -> tf.Tensor:
+  def logits(self, images: Any) -> tf.Tensor:
     """Classifies images as the trainer's evaluation does.
 
     Args:
-      images: uint8 `[batch, height, width, channels]`, any batch.
+      images: uint8 `[batch, height, width, channels]`, any batch; or what else
+        `image_batches.as_batch` takes: one image, a file, a list of them.
 
     Returns:
       float32 `[batch, num_classes]`; their softmax is the probabilities.
+
+    Raises:
+      UserError: If it is not taken, such as colours from 0 to 1.
     """
-    inputs = self.preprocess(tf.convert_to_tensor(images, tf.uint8))
-    return self.task.inference_step(inputs, self.model)
+    return self.task.inference_step(self.preprocess(images), self.model)
 
 
 def load_for_inference(
