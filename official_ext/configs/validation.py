@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import tensorflow as tf
 from official.core import config_definitions as cfg
 from official.modeling import hyperparams
+from official.vision.configs import image_classification as garden
 
 from official_ext.configs import backbones, common, optimization
 from official_ext.configs.image_classification import (
@@ -107,12 +108,34 @@ def _check_other_task(task: cfg.TaskConfig, network: Any) -> None:
           f'task.{data}.image_feature.{key}={value} is not one number for each '
           f'of num_channels={feature.num_channels}.'
         )
+  if isinstance(task, garden.ImageClassificationTask):
+    _check_labels(task)
   if network and network.needs_filters and not begins_with_backbone(task):
     raise UserError(
       f'task.model.backbone.{task.model.backbone.type} whitens its input and '
       'needs filters, which small_images computes from its training images; '
       'name a run of it as task.init_checkpoint, of which the backbone is read.'
     )
+
+
+def _check_labels(task: garden.ImageClassificationTask) -> None:
+  """Raises where the loss takes other labels than the input makes."""
+  data, losses = task.train_data, task.losses
+  if data.is_multilabel:
+    return
+  if data.mixup_and_cutmix and (losses.one_hot or not losses.soft_labels):
+    raise UserError(
+      'task.train_data.mixup_and_cutmix mixes labels, which '
+      f'task.losses.soft_labels={losses.soft_labels} with '
+      f'one_hot={losses.one_hot} does not take; set them to True and False.'
+    )
+  for key in ('soft_labels', 'use_binary_cross_entropy'):
+    if getattr(losses, key) and not data.mixup_and_cutmix:
+      raise UserError(
+        f'task.losses.{key}=True needs labels as only '
+        'task.train_data.mixup_and_cutmix makes them; leave it out, or set '
+        'that.'
+      )
 
 
 def begins_with_backbone(task: cfg.TaskConfig) -> bool:

@@ -47,8 +47,8 @@ class EpochTable:
   """Orbit actions that turn the logs of an epoch into a row.
 
   A row holds the epoch, the step, the learning rate of the epoch's last step,
-  mean cross entropy and accuracy (0 to 1) in training (with augmentation and
-  any label smoothing, while the weights change) and on the test set (without),
+  mean loss and accuracy (0 to 1) in training (with augmentation and any label
+  smoothing, while the weights change) and on the test set (without),
   and seconds. The total counts training only, as in cifar10-fast. Where the
   task evaluates over views too, such as mirror images, the accuracies over them
   stand beside the plain one. A task without accuracy has its loss and the
