@@ -8,9 +8,9 @@ from official_ext.errors import UserError
 _FILE_OF_CHECKPOINT = re.compile(r'\.(index|data-\d{5}-of-\d{5})$')
 
 
-def is_remote(path: str) -> bool:
+def is_remote(path: str | os.PathLike[str]) -> bool:
   """Whether it is an address, such as one that begins with `gs://`."""
-  return '://' in path
+  return '://' in os.fspath(path)
 
 
 def local(path: str | os.PathLike[str], name: str) -> str:
@@ -23,13 +23,12 @@ def local(path: str | os.PathLike[str], name: str) -> str:
   Raises:
     UserError: If it is not on this machine.
   """
-  path = os.fspath(path)
   if is_remote(path):
     raise UserError(
       f'{name}={path} is no folder of this machine; mount it, and name the '
       'folder.'
     )
-  return os.path.expanduser(path)
+  return os.path.expanduser(os.fspath(path))
 
 
 def settled(path: str) -> str:

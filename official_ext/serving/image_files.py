@@ -7,16 +7,19 @@ a file states is checked before.
 import os
 import pathlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from official_ext.errors import UserError
+from official_ext.files import paths
 from official_ext.local_data import image_folder
 
 _FORMATS = ('PNG', 'JPEG', 'WEBP', 'GIF', 'BMP')
 _SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.gif', '.bmp')
+# Folders in which systems keep pictures of their own beside a user's.
+_OF_SYSTEMS = ('__macosx', '@eadir', '#recycle', '$recycle.bin')
 # Pillow's modes of 8 bits; it would cut deeper ones off at 255.
 _MODES = ('1', 'L', 'LA', 'P', 'PA', 'RGB', 'RGBA', 'CMYK', 'YCbCr')
 _TARGET_MODES = {1: 'L', 3: 'RGB'}  # By channels.
@@ -27,28 +30,38 @@ def find(arguments: Sequence[str]) -> list[str]:
 
   Args:
     arguments: Files and folders. A file's ending does not matter; one in a
-      folder, or in one below it, is an image by its ending.
+      folder, or in one below it, is an image by its ending, unless it or a
+      folder on the way is hidden.
 
   Raises:
     UserError: If a folder holds no image.
   """
-  paths = []
-  for argument in arguments:
+  found = []
+  for argument in map(os.path.expanduser, arguments):
     if not os.path.isdir(argument):
-      paths.append(argument)
+      found.append(argument)
       continue
-    inside = sorted(
-      str(path)
-      for path in pathlib.Path(argument).rglob('*')
-      if path.suffix.lower() in _SUFFIXES
-    )
+    inside = sorted(map(str, _images_in(pathlib.Path(argument))))
     if not inside:
       raise UserError(
         f'{argument} holds no file named {", ".join(_SUFFIXES)}; name another '
         'folder, or the files.'
       )
-    paths += inside
-  return paths
+    found += inside
+  return found
+
+
+def _images_in(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+  for path in folder.rglob('*'):
+    names = path.relative_to(folder).parts
+    is_image = path.suffix.lower() in _SUFFIXES and not path.is_dir()
+    if is_image and not any(map(_is_hidden, names)):
+      yield path
+
+
+def _is_hidden(name: str) -> bool:
+  """Whether a file or folder is a system's own, by its name."""
+  return name.startswith('.') or name.lower() in _OF_SYSTEMS
 
 
 def read(
@@ -70,6 +83,10 @@ def read(
   Raises:
     UserError: If it is not an image of 8-bit channels, or is damaged.
   """
+  if paths.is_remote(path):
+    raise UserError(
+      f'{path} is no file of this machine; download it, and name the file.'
+    )
   try:
     with warnings.catch_warnings():
       warnings.simplefilter('error', Image.DecompressionBombWarning)

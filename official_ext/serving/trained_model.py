@@ -19,6 +19,7 @@ from official.core import exp_factory, task_factory
 from official_ext.checkpoints import average, restoring
 from official_ext.checkpoints.folder import Checkpoints
 from official_ext.configs import validation
+from official_ext.configuration import gin_config
 from official_ext.dataloaders import image_source, preprocessing
 from official_ext.datasets import procedural_shapes  # noqa: F401
 from official_ext.errors import UserError, one_line
@@ -154,7 +155,9 @@ def _read_params(folder: str) -> cfg.ExperimentConfig:
     ) from error
   except (yaml.YAMLError, UnicodeDecodeError) as error:
     raise UserError(f'{path} is damaged: {one_line(error)}.') from error
-  params = exp_factory.get_exp_config(_EXPERIMENT)
+  # The run's file says all; what gin binds here is for something else.
+  with gin_config.unbound():
+    params = exp_factory.get_exp_config(_EXPERIMENT)
   try:
     params.override(override, is_strict=True)
     fields.check(params)
