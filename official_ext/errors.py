@@ -1,6 +1,7 @@
 """The exceptions that end a command with one line instead of a trace."""
 
 import re
+from collections.abc import Sequence
 
 
 class UserError(ValueError):
@@ -21,6 +22,25 @@ class UserError(ValueError):
   """
 
   status = 2
+
+  @property
+  def lines(self) -> Sequence[str]:
+    """The text; gin adds lines of its own to what passes a configurable."""
+    return str(self).splitlines()[:1]
+
+
+class UserErrors(UserError):  # noqa: N818  They are several.
+  """Several mistakes that were found at once, each told in a line."""
+
+  def __init__(self, lines: Sequence[str]):
+    """Takes the lines, each as the text of a `UserError`."""
+    super().__init__(' '.join(lines))
+    self._lines = lines
+
+  @property
+  def lines(self) -> Sequence[str]:
+    """One for each mistake."""
+    return self._lines
 
 
 class RunError(UserError):

@@ -4,36 +4,66 @@ CIFAR-10, from its binary or its Python archive, or from either unpacked::
 
   python -m official_ext.prepare_data --archive FILE_OR_FOLDER --data_dir OUT
 
-Images sorted as FOLDER/train/CLASS/*.png and FOLDER/test/CLASS/*.png (or .jpg,
-.jpeg), under a name of your choice::
+Images sorted as FOLDER/train/CLASS/* and FOLDER/test/CLASS/*, under a name of
+your choice; with --test_share 0.1 not split yet, as FOLDER/CLASS/*, and with
+--resize 32 of several sizes::
 
   python -m official_ext.prepare_data --folder FOLDER --name NAME --data_dir OUT
+
+Arrays, in the IDX files of MNIST and its relatives or in a file of NumPy's::
+
+  python -m official_ext.prepare_data --idx FOLDER --name NAME --data_dir OUT
+  python -m official_ext.prepare_data --npz FILE --name NAME --data_dir OUT
+
+Nothing is written before all is read and found to be sound. All that is wrong
+is told at once, and so is what is done to the images.
 """
 
+import functools
 import json
 import os
 import pathlib
 import shlex
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from absl import flags
 
 from official_ext.command_line import cli
 from official_ext.errors import UserError
+from official_ext.local_data import (
+  cifar10_archive,
+  examples,
+  idx_files,
+  image_folder,
+  labelled_arrays,
+  npz_file,
+  picture,
+  remarks,
+  test_split,
+)
+from official_ext.local_data.examples import LabelledImages
 from official_ext.machine import stopping
 
 FLAGS = flags.FLAGS
 
 # Of gin/resnet9_v100.gin, with which the data set is to be trained on.
 _BATCH_SIZE = 512
-# Of the network's input, in pixels.
-_MIN_SIDE = 8
+
+# The options of each source; all but CIFAR-10's archive take these four.
+_NAMED = ('name', 'rgb', 'test_share', 'seed')
+OPTIONS: dict[str, tuple[str, ...]] = {
+  'archive': (),
+  'folder': (*_NAMED, 'resize', 'background'),
+  'idx': (*_NAMED, 'classes', 'transpose'),
+  'npz': (*_NAMED, 'classes', 'transpose', 'npz_keys'),
+}
 
 
 def define_flags() -> None:
-  """Defines the flags of this command."""
+  """Defines the flags of this command; None stands for what is not given."""
   cli.define_flags()
   flags.DEFINE_string(
     'archive',
@@ -42,33 +72,101 @@ def define_flags() -> None:
     'unpacked.',
   )
   flags.DEFINE_string(
-    'folder', None, 'Holds train/CLASS/*.png and test/CLASS/*.png (or .jpg).'
+    'folder',
+    None,
+    'Holds train/CLASS/* and test/CLASS/*, or CLASS/* (see --test_share): '
+    'PNG, JPEG, WebP, GIF or BMP. A folder val is a third split, or the test '
+    'split where there is no other.',
   )
-  flags.DEFINE_string('name', None, 'Name of the data set made from --folder.')
+  flags.DEFINE_string(
+    'idx',
+    None,
+    'Folder with train-images-idx3-ubyte and so on, gzipped or not; with '
+    'several sets in it, FOLDER/emnist-letters.',
+  )
+  flags.DEFINE_string('npz', None, 'File of arrays that numpy.savez wrote.')
   flags.DEFINE_string('data_dir', None, 'Folder of TFDS data sets to write to.')
+  flags.DEFINE_string(
+    'name', None, 'Name of the data set; CIFAR-10 has its own.'
+  )
+  flags.DEFINE_float(
+    'test_share',
+    None,
+    'Share of each class to draw for test, such as 0.1, where there is none.',
+  )
+  flags.DEFINE_integer('seed', None, 'Of that draw; 0 by default.')
+  flags.DEFINE_bool(
+    'rgb', None, 'Store grey images as RGB too, for a network of colours.'
+  )
+  flags.DEFINE_integer(
+    'resize',
+    None,
+    'Side in pixels to bring the images of --folder to: the shorter side is '
+    'scaled (antialiased, Lanczos), then the centre cropped.',
+  )
+  flags.DEFINE_string(
+    'background',
+    None,
+    "Colour behind transparent pixels, such as 'black' or '#808080'; white by "
+    'default.',
+  )
+  flags.DEFINE_string(
+    'npz_keys',
+    None,
+    f'Arrays of --npz: images and labels of train, of test, of validation; '
+    f'{npz_file.KEYS} by default.',
+  )
+  flags.DEFINE_string(
+    'classes',
+    None,
+    'Names of the classes of --idx or --npz, separated by commas, or a file '
+    'with one a line; the labels by default.',
+  )
+  flags.DEFINE_bool(
+    'transpose',
+    None,
+    "Exchange rows and columns of each image of --idx or --npz, as EMNIST's "
+    'need it.',
+  )
 
 
 def main() -> None:
   """Reads and checks all that is asked for, then writes it."""
   for number in stopping.signals():
     signal.signal(number, _stop)
-  if bool(FLAGS.archive) == bool(FLAGS.folder):
-    raise UserError('give either --archive or --folder; see --help.')
-  if bool(FLAGS.folder) != bool(FLAGS.name):
-    raise UserError('--folder and --name go together; see --help.')
-  if not FLAGS.data_dir:
-    raise UserError('give --data_dir, the folder to write to; see --help.')
+  source = _source()
   data_dir = _local(FLAGS.data_dir)
-  if FLAGS.archive:
+  if source == 'archive':
     _prepare_cifar10(_local(FLAGS.archive), data_dir)
   else:
-    _prepare_folder(_local(FLAGS.folder), FLAGS.name, data_dir)
+    _prepare_named(source, FLAGS.name, data_dir)
+
+
+def _source() -> str:
+  """Returns which source is given, once the flags are found to agree."""
+  sources = [name for name in OPTIONS if getattr(FLAGS, name)]
+  if len(sources) != 1:
+    *names, last = (f'--{name}' for name in OPTIONS)
+    raise UserError(f'give one of {", ".join(names)} and {last}; see --help.')
+  (source,) = sources
+  options = OPTIONS[source]
+  if 'name' in options and not FLAGS.name:
+    raise UserError(f'--{source} and --name go together; see --help.')
+  for name in sorted({name for each in OPTIONS.values() for name in each}):
+    if name not in options and getattr(FLAGS, name) is not None:
+      takers = [f'--{other}' for other in OPTIONS if name in OPTIONS[other]]
+      raise UserError(
+        f'--{name} goes with {" or ".join(takers)}, not with --{source}; see '
+        '--help.'
+      )
+  if not FLAGS.data_dir:
+    raise UserError('give --data_dir, the folder to write to; see --help.')
+  return source
 
 
 def _prepare_cifar10(source: pathlib.Path, data_dir: pathlib.Path) -> None:
   # TensorFlow is imported here, so that --help and a wrong flag answer at once.
   from official_ext.datasets import writer
-  from official_ext.local_data import cifar10_archive
 
   writer.check_place(data_dir, 'cifar10', str(writer.Cifar10.VERSION))
   print(f'Reading {source}', flush=True)
@@ -77,44 +175,55 @@ def _prepare_cifar10(source: pathlib.Path, data_dir: pathlib.Path) -> None:
   _report(builder, {'data_dir': str(data_dir)})
 
 
-def _prepare_folder(
-  source: pathlib.Path, name: str, data_dir: pathlib.Path
-) -> None:
+def _prepare_named(source: str, name: str, data_dir: pathlib.Path) -> None:
   from official_ext.datasets import writer
-  from official_ext.local_data import image_folder
 
+  share = _test_share()
+  read = _reader(source, share)
   writer.check_name(name)
-  writer.check_place(data_dir, name, str(writer.ImageFolder.VERSION))
-  folder = image_folder.scan(source)
-  height, width, _ = folder.image_shape
-  if min(height, width) < _MIN_SIDE:
-    raise UserError(
-      f'{source} has images of {width}×{height} pixels, which the network '
-      f'halves three times; scale them to {_MIN_SIDE} pixels a side or more.'
-    )
-  if folder.num_converted:
-    print(
-      f'{folder.num_converted:,} images are greyscale, have a palette or an '
-      'opaque alpha channel; they are stored as RGB of the same colours.'
-    )
-  if folder.num_turned:
-    print(
-      f'{folder.num_turned:,} images are stored turned, as their cameras noted.'
-    )
-  builder = writer.ImageFolder(name, folder, data_dir=data_dir)
+  writer.check_place(data_dir, name, str(writer.LocalImages.VERSION))
+  images = test_split.draw(read(), share, FLAGS.seed or 0)
+  images = examples.with_one_number_of_channels(images, bool(FLAGS.rgb))
+  for line in (*images.notes, *remarks.of(images)):
+    print(line, flush=True)
+  builder = writer.LocalImages(name, images, data_dir=data_dir)
   writer.write(builder)
+  statistics = builder.train_statistics
   bindings: dict[str, Any] = {
     'data_dir': str(data_dir),
     'dataset': name,
-    'num_classes': len(folder.class_names),
-    'mean_rgb': folder.mean_rgb,
+    'num_classes': len(images.class_names),
+    'mean_rgb': statistics.mean(),
     # A channel that is the same everywhere is 0 after its mean is subtracted.
-    'stddev_rgb': [value or 1.0 for value in folder.stddev_rgb],
+    'stddev_rgb': [value or 1.0 for value in statistics.stddev()],
   }
-  num_examples = len(folder.files['train'])
+  num_examples = len(images.splits['train'])
   if num_examples < _BATCH_SIZE:
     bindings['batch_size'] = num_examples
   _report(builder, bindings)
+
+
+def _reader(source: str, share: float | None) -> Callable[[], LabelledImages]:
+  """Returns what reads a source, once its options are found to be sound."""
+  place = _local(getattr(FLAGS, source))
+  if source == 'folder':
+    pictures = picture.Options(FLAGS.background or 'white', FLAGS.resize)
+    picture.check_options(pictures)
+    return functools.partial(image_folder.read, place, pictures, share)
+  arrays = labelled_arrays.Options(FLAGS.classes, bool(FLAGS.transpose), share)
+  if source == 'idx':
+    return functools.partial(idx_files.read, place, arrays)
+  keys = FLAGS.npz_keys or npz_file.KEYS
+  return functools.partial(npz_file.read, place, keys, arrays)
+
+
+def _test_share() -> float | None:
+  share = FLAGS.test_share
+  if share is None and FLAGS.seed is not None:
+    raise UserError('--seed is that of --test_share; give both or neither.')
+  if share is not None and not 0 < share < 1:
+    raise UserError(f'--test_share={share} is not between 0 and 1; use 0.1.')
+  return share
 
 
 def _report(builder: Any, bindings: dict[str, Any]) -> None:

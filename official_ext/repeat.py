@@ -14,9 +14,10 @@ binding. The recipe is named after the last --gin_file, or by --name, as where
 --gin_params make another recipe of it. A name stands for the same settings
 throughout a folder of records.
 
-Runs follow one another, each in a folder of its own, and can be stopped and
-started again: what is finished is kept, what is not is gone on with. One that
-fails does not keep the others from being trained. A finished run leaves a small
+Runs follow one another in one process, each in a folder of its own. With
+another seed nothing is read or compiled again. They can be stopped and started
+again: what is finished is kept, what is not is gone on with. One that fails
+does not keep the others from being trained. A finished run leaves a small
 record, NAME-seedN.json; a table of all records ends the output.
 
 Flags:
@@ -31,6 +32,7 @@ Flags:
 """
 
 import pathlib
+import sys
 
 from absl import flags
 
@@ -52,6 +54,8 @@ def define_flags() -> None:
   flags.DEFINE_list('seeds', None, 'Seeds, such as 0,1,2.')
   flags.DEFINE_string('records_dir', None, 'Folder of the records.')
   flags.DEFINE_string('runs_dir', 'runs', "Folder of the runs' own folders.")
+  # Of the processes that it starts itself.
+  flags.DEFINE_list('in_turn', None, 'Names of the runs to train here.')
 
 
 def main(changes: list[str]) -> None:
@@ -61,19 +65,22 @@ def main(changes: list[str]) -> None:
   # TensorFlow is imported here, so that --help and a wrong flag answer at once.
   from official_ext import registry_imports  # noqa: F401
   from official_ext.command_line import streams
-  from official_ext.repeats import records, runs, summary
+  from official_ext.repeats import in_turn, plan, processes, records, summary
 
   streams.outlive_readers()
-  study = runs.Study(
+  study = plan.Study(
     FLAGS.gin_file,
     FLAGS.gin_params or [],
     paths.local(FLAGS.records_dir, '--records_dir'),
     paths.local(FLAGS.runs_dir, '--runs_dir'),
     FLAGS.name or pathlib.Path(FLAGS.gin_file[-1]).stem,
   )
-  planned = runs.plan(study, changes, FLAGS.seeds)
-  runs.check(study, planned)
-  failed = runs.train_all(study, planned)
+  planned = plan.of(study, changes, FLAGS.seeds)
+  if FLAGS.in_turn:
+    in_turn.train(study, planned, FLAGS.in_turn)
+    return
+  plan.check(study, planned)
+  failed = processes.train_all(study, planned, sys.argv[1:])
   print(summary.table(records.read_all(FLAGS.records_dir)))
   if failed:
     raise RunError(

@@ -16,7 +16,7 @@ Flags, most of them Garden's (--helpfull lists the rest):
                      or continuous_eval.
   --experiment       small_images (default), one of the package's on Garden's
                      tasks such as resnet9_retinanet, or one of Garden's.
-  --compile_cache    Keep what XLA compiles for the next run.
+  --nocompile_cache  Do not keep what XLA compiles for a GPU.
   --traceback        Show the full trace of an error.
 """
 

@@ -10,6 +10,7 @@ from official_ext.errors import UserError
 from studies import (
   cost_table,
   figure_tables,
+  gpu_table,
   run_tables,
   seed_table,
   settings_tables,
@@ -24,7 +25,11 @@ KINDS: dict[str, Callable[..., str]] = {
   'benchmark': figure_tables.benchmark,
   'exports': figure_tables.exports,
   'profile': figure_tables.profile,
+  'gpu': gpu_table.gpu,
 }
+
+# A table that says itself that there is nothing yet.
+_MAY_BE_EMPTY = {'gpu'}
 
 # Of code instead of records: what stands in place of FOLDER is a name.
 KINDS_OF_CODE: dict[str, Callable[[str], str]] = {
@@ -73,7 +78,8 @@ def _table(match: re.Match[str], page: str) -> str:
     raise UserError(
       f'{page}: there is no table of kind {kind}; there are {kinds}.'
     )
-  if not any(pathlib.Path(folder).glob('*.json')):
+  there = any(pathlib.Path(folder).glob('*.json'))
+  if not there and kind not in _MAY_BE_EMPTY:
     raise UserError(
       f'{page}: {folder} has no *.json; name a folder of records, or take '
       f'the table of {kind} out.'

@@ -51,7 +51,7 @@ def build_step(shapes_dir, recipe, extra=()):
 
 @pytest.mark.parametrize(
   ('recipe', 'most_lines'),
-  [('gin/resnet9_v100.gin', 2500), ('gin/resnet9_dawn.gin', 3600)],
+  [('gin/resnet9_v100.gin', 1900), ('gin/resnet9_dawn.gin', 3000)],
 )
 def test_the_step_compiles_small_and_without_a_condition(
   shapes_dir, recipe, most_lines

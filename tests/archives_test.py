@@ -128,22 +128,25 @@ def write_folder(path, files):
   return path
 
 
-def check(splits, pixels, labels):
+def check(read, pixels, labels):
   """Compares what was read with the planes that were written."""
   images = pixels.reshape(6, N, 3, 32, 32)
-  train, test = splits['train'], splits['test']
-  assert train.images.shape == (5 * N, 32, 32, 3)
-  assert test.images.shape == (N, 32, 32, 3)
-  assert train.images.dtype == test.images.dtype == np.uint8
+  assert read.class_names == tuple(NAMES)
+  assert read.image_shape == (32, 32, 3)
+  train, test = (
+    np.stack([one.read() for one in read.splits[split]])
+    for split in ('train', 'test')
+  )
+  assert train.shape == (5 * N, 32, 32, 3)
+  assert test.shape == (N, 32, 32, 3)
+  assert train.dtype == test.dtype == np.uint8
   for channel in range(3):
     np.testing.assert_array_equal(
-      train.images[..., channel].reshape(5, N, 32, 32), images[:5, :, channel]
+      train[..., channel].reshape(5, N, 32, 32), images[:5, :, channel]
     )
-    np.testing.assert_array_equal(
-      test.images[..., channel], images[5, :, channel]
-    )
-  np.testing.assert_array_equal(train.labels, labels[:5].ravel())
-  np.testing.assert_array_equal(test.labels, labels[5])
+    np.testing.assert_array_equal(test[..., channel], images[5, :, channel])
+  assert [one.label for one in read.splits['train']] == [*labels[:5].ravel()]
+  assert [one.label for one in read.splits['test']] == [*labels[5]]
 
 
 def read_error(path):
@@ -414,9 +417,10 @@ def test_damage_anywhere_is_a_user_error_or_harmless(
     content[place] = value
   source = write(tmp_path / 'a.tar', bytes(content))
   with contextlib.suppress(UserError):
-    splits = cifar10_archive.read(source)
-    assert splits['train'].images.shape == (5 * N, 32, 32, 3)
-    assert splits['train'].labels.max() < 10
+    train = cifar10_archive.read(source).splits['train']
+    assert {one.read().shape for one in train} == {(32, 32, 3)}
+    assert len(train) == 5 * N
+    assert max(one.label for one in train) < 10
 
 
 def test_refuses_a_link_in_an_unpacked_archive(tmp_path, pixels, labels):

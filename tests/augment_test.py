@@ -78,19 +78,27 @@ def test_the_original_code_gives_the_same_images(run):
 
 
 @everywhere
-def test_drawn_choices_are_the_same_everywhere(run):
+def test_choices_are_the_same_everywhere(run):
+  """Of the last two rows of a global batch."""
   config = train_config(seed=7)
-  images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
-
-  def for_training(images):
-    batch = preprocessing.Unprocessed(images, 2, 5, 0)
-    return preprocessing.for_training(batch, config)
-
-  choices = preprocessing.draw(
+  drawn = preprocessing.draw(
     config, stateless_random.make_seed(7, 2, 5), [32, 32]
   )
-  expected = preprocessing.apply(images, config, choices)
-  np.testing.assert_allclose(run(for_training, images), expected, atol=1e-6)
+
+  def choose(rows):
+    return tf.concat(
+      [
+        tf.cast(tf.reshape(choice, [2, -1]), tf.int32)
+        for choice in preprocessing.choose(config, 2, 5, rows, [32, 32])
+      ],
+      axis=1,
+    )
+
+  last = config.global_batch_size - 2
+  expected = [np.reshape(choice[last:], [2, -1]) for choice in drawn]
+  np.testing.assert_array_equal(
+    run(choose, np.int32([last, last + 1])), np.concatenate(expected, axis=1)
+  )
 
 
 @everywhere
@@ -285,8 +293,7 @@ def test_what_is_switched_off_is_left_out():
     augmentations=[], mean_rgb=[0.0] * 3, stddev_rgb=[1.0] * 3
   )
   images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
-  batch = preprocessing.Unprocessed(images, 0, 0, 0)
-  result = preprocessing.for_training(batch, config)
+  result = preprocessing.apply(images, config, ())
   np.testing.assert_array_equal(result, images)
 
 

@@ -71,8 +71,9 @@ def test_images_are_those_of_their_labels_augmented():
   for number, (images, labels) in enumerate(batches(dataset, 12)):
     originals = tf.gather(data.images, labels)
     epoch, step = map(tf.constant, divmod(number, 5))
-    batch = preprocessing.Unprocessed(originals, epoch, step, tf.constant(0))
-    expected = preprocessing.for_training(batch, config)
+    rows, size = tf.range(len(labels)), originals.shape[1:3]
+    choices = preprocessing.choose(config, epoch, step, rows, size)
+    expected = preprocessing.apply(originals, config, choices)
     np.testing.assert_array_equal(images, expected)
 
 
@@ -91,7 +92,7 @@ def test_the_device_makes_of_the_bytes_what_the_host_does(
   @tf.function(jit_compile=jit_compile)
   def on_device(batch):
     images = resident.gather(batch.images)
-    return preprocessing.for_training(batch._replace(images=images), there)
+    return preprocessing.apply(images, there, batch.choices)
 
   by_host = classification_input.build(data, here, context)
   unprocessed = classification_input.build(data, there, context, start_step=2)

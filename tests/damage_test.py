@@ -15,7 +15,7 @@ from helpers import tiny
 from helpers.commands import ROOT
 from helpers.runs import last_step, rows, wait_for
 
-from official_ext.checkpoints import best, folder
+from official_ext.checkpoints import best, folder, writing
 from official_ext.errors import RunError, UserError
 
 
@@ -166,8 +166,12 @@ def test_the_record_of_the_best_follows_its_checkpoint(tmp_path, monkeypatch):
     ),
   )
   assert exporter.maybe_export_checkpoint(checkpoint, {'accuracy': 0.5}, 3)
-  assert seen == [str(tmp_path / 'best_ckpt-1')]
+  assert not seen
+  exporter.write(exporter.take_due(), checkpoint)
+  writing.finish(checkpoint)
+  assert seen == [str(tmp_path / 'best_ckpt-3')]
   assert not exporter.maybe_export_checkpoint(checkpoint, {'accuracy': 0.4}, 6)
+  assert exporter.take_due() is None
   assert len(seen) == 1
 
 

@@ -34,7 +34,9 @@ from official_ext.configs.common import RuntimeConfig
 from official_ext.dataloaders import classification_input
 from official_ext.errors import RunError, Stopped, UserError
 from official_ext.machine import devices, exchange, meeting, workers
+from official_ext.ops import placement
 from official_ext.progress import epoch_table
+from official_ext.training import start as starts
 
 SYNC = ['norm_activation.use_sync_bn = True']
 # Large enough that a decay counted twice would show; the low rate keeps one
@@ -63,6 +65,34 @@ def as_command(log, environment, *arguments):
   except (UserError, Stopped) as end:
     print(end, flush=True)
     sys.exit(end.status)
+
+
+def as_two_accelerators(shapes_dir, model_dir, bindings, results):
+  """Runs `tiny.run` on halves of the CPU that stand for GPUs.
+
+  Puts how often a step was traced, and the devices that images are on.
+  """
+  made, build = [], starts._build
+
+  def keep(*args):
+    made.append(build(*args))
+    return made[-1]
+
+  starts._build = keep
+  override = f'{{runtime: {{num_logical_cpus: 2}}, {THREE_STEPS}}}'
+  with placement.as_on_accelerator():
+    tiny.run(shapes_dir, model_dir, bindings, override)
+  (trainer,) = made
+  results.put(
+    (
+      trainer._run_steps.experimental_get_tracing_count(),
+      [
+        image.device[-5:]
+        for copies in trainer.task._resident.values()
+        for image in copies._copies
+      ],
+    )
+  )
 
 
 class Process:
@@ -452,3 +482,26 @@ def test_evaluation_with_a_damaged_list(start, shapes_dir, tmp_path):
   (run / 'checkpoint').write_bytes(b'\xff\x00rubbish')
   tiny.run(shapes_dir, run, mode='eval')
   assert (run / 'checkpoint').read_bytes() == b'\xff\x00rubbish'
+
+
+def test_images_are_on_each_device_and_a_step_is_traced_once(
+  shapes_dir, tmp_path
+):
+  """And what it computes is what one device does with the host's batches."""
+  results, bindings = CONTEXT.SimpleQueue(), [*SYNC, *RATES]
+  process = CONTEXT.Process(
+    target=as_two_accelerators,
+    args=(shapes_dir, str(tmp_path / 'two'), bindings, results),
+  )
+  process.start()
+  process.join(120)
+  assert process.exitcode == 0
+  traced, places = results.get()
+  assert traced == 1
+  assert places == ['CPU:0', 'CPU:1'] * 2
+  tiny.run(shapes_dir, tmp_path / 'one', bindings, f'{{{THREE_STEPS}}}')
+  ours, theirs = (
+    [row['train_loss'] for row in rows(tmp_path / name)]
+    for name in ('two', 'one')
+  )
+  np.testing.assert_allclose(ours, theirs, rtol=1e-5)

@@ -1,10 +1,10 @@
-"""A file is written whole or not at all, and an old one is kept."""
+"""Files are written whole or not at all, old ones kept, hidden ones known."""
 
 import pathlib
 
 import pytest
 
-from official_ext.files import whole
+from official_ext.files import hidden, whole
 
 
 def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path):
@@ -39,3 +39,23 @@ def test_a_folder_that_is_not_filled_goes_again(tmp_path):
   with pytest.raises(OSError):  # noqa: PT011
     fill_half(tmp_path / 'out')
   assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+  ('path', 'expected'),
+  [
+    ('cat/0.png', False),
+    ('cat/thumbs.png', False),
+    ('cat/..png', True),
+    ('cat/._0.png', True),
+    ('cat/.thumbnails/large/0.png', True),
+    ('__MACOSX/cat/0.png', True),
+    ('cat/Thumbs.db', True),
+    ('cat/THUMBS.DB', True),
+    ('desktop.ini', True),
+    ('@eaDir/0.png', True),
+    ('lost+found', True),
+  ],
+)
+def test_which_files_are_hidden(path, expected):
+  assert hidden.is_hidden(pathlib.PurePath(path)) is expected

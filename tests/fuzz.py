@@ -4,10 +4,10 @@ Usage, in the checkout, with `pip install atheris`::
 
   python tests/fuzz.py READER --minutes 10
 
-READER is archive, pickle, image, yaml, table or checkpoints. Whatever is read,
-the reader returns or raises what its callers expect; anything else, more than
-five seconds, or more than two gigabytes ends the fuzzer, which leaves the input
-in a file beside. `tests/fuzz_test.py` replays what was found.
+READER is archive, pickle, image, idx, npz, yaml, table or checkpoints. Whatever
+is read, the reader returns or raises what its callers expect; anything else,
+more than five seconds, or more than two gigabytes ends the fuzzer, which leaves
+the input in a file beside. `tests/fuzz_test.py` replays what was found.
 """
 
 import argparse
@@ -23,8 +23,10 @@ _INSTRUMENTED = [
   'PIL',
   'pickle',
   'pickletools',
+  'numpy',
   'tarfile',
   'yaml',
+  'zipfile',
 ]
 
 with atheris.instrument_imports(include=_INSTRUMENTED):

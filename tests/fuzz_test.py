@@ -1,8 +1,10 @@
 """What the fuzzers of `tests/fuzz.py` found, and the sound inputs they vary."""
 
+import io
 import json
 import pickle
 import resource
+import zipfile
 
 import pytest
 import yaml
@@ -26,12 +28,18 @@ _RUNS = bytes.fromhex(
   '424d7604000000003600040000002800000008007a00080000000100'
   '0800010000004031000000c40e0059005a003c000000000000222232'
 )
+# An archive with the names of arrays, and none in it.
+_NO_ARRAY = io.BytesIO()
+with zipfile.ZipFile(_NO_ARRAY, 'w') as _archive:
+  for _name in ('x.npy', 'y.npy'):
+    _archive.writestr(_name, b'x')
 _ROW = {'epoch': 1, 'step': 9, 'total_train_seconds': 3}
 
 _FOUND = {
   'archive': [b'', b'\x1f\x8b\x08'],
   'pickle': [b'', _GREAT, pickle.dumps([0])],
   'image': [b'', b'\x89PNG\r\n\x1a\n', _RUNS],
+  'npz': [b'', _NO_ARRAY.getvalue()],
   'yaml': [b'[' * 5000, b'&a [*a]', b'2001-13-01', _ALIASES.encode()],
   'table': [b'\xff\n', b'[' * 10**5 + b'\n', b'[9]\n', b'null\n', b'{}\n'],
   'checkpoints': [b'', b'\xff', b'model_checkpoint_path: 3'],

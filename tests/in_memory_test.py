@@ -409,9 +409,9 @@ def counted(monkeypatch):
     opened.append(args)
     return open_builder(*args)
 
-  def load_and_count(source, model):
+  def load_and_count(source):
     decoded.append(source.split)
-    return load_split(source, model)
+    return load_split(source)
 
   monkeypatch.setattr(tfds_builder, 'open_builder', open_and_count)
   monkeypatch.setattr(in_memory, 'load', load_and_count)

@@ -1,6 +1,8 @@
 """Tests of official_ext.prepare_data and official_ext.datasets.writer."""
 
 import os
+import re
+import resource
 import shlex
 import signal
 import types
@@ -10,11 +12,12 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from helpers import commands
+from helpers.pictures import noise, save
 from PIL import Image
 
 from official_ext import prepare_data
 from official_ext.errors import UserError
-from official_ext.local_data import cifar10_archive, image_folder
+from official_ext.local_data import cifar10_archive, image_folder, picture
 from official_ext.machine import stopping
 
 N = 20  # images in a batch, instead of 10,000
@@ -28,8 +31,14 @@ def run(monkeypatch):
   handlers = {n: signal.getsignal(n) for n in stopping.signals()}
 
   def run(**flags):
-    values = dict.fromkeys(('archive', 'folder', 'name', 'data_dir')) | flags
-    values = {key: value and str(value) for key, value in values.items()}
+    options = {
+      name for names in prepare_data.OPTIONS.values() for name in names
+    }
+    values = dict.fromkeys((*prepare_data.OPTIONS, *options, 'data_dir'))
+    values |= {
+      key: str(value) if isinstance(value, os.PathLike) else value
+      for key, value in flags.items()
+    }
     monkeypatch.setattr(prepare_data, 'FLAGS', types.SimpleNamespace(**values))
     prepare_data.main()
 
@@ -180,7 +189,7 @@ def test_tfds_reads_a_folder_under_its_new_name(photos, run, tmp_path, capsys):
     if split == 'train':
       total = np.frombuffer(b''.join(image for _, image in expected), np.uint8)
   output = capsys.readouterr().out
-  assert '6 images are greyscale, have a palette or an opaque alpha' in output
+  assert '6 of 18 images are grey; they are stored as RGB, as the oth' in output
   bindings = next_bindings(output)
   assert bindings.pop('mean_rgb') == pytest.approx(
     total.reshape(-1, 3).mean(0), abs=0.01
@@ -221,7 +230,7 @@ def test_pictures_that_are_too_small_are_not_written(run, tmp_path):
       place = tmp_path / 'photos' / split / name
       place.mkdir(parents=True)
       Image.new('RGB', (9, 7)).save(place / '0.png')
-  with pytest.raises(UserError, match=r'9×7 pixels, which .*; scale them to 8'):
+  with pytest.raises(UserError, match=r'\(9×7\) and 3 more: less than 8 pix'):
     run(folder=tmp_path / 'photos', name='tiny', data_dir=tmp_path / 'out')
   assert not (tmp_path / 'out').exists()
 
@@ -246,6 +255,123 @@ def test_writes_beside_other_data_sets(photos, run, tmp_path):
   assert {p.parts[0] for p in after} == {'first', 'second'}
 
 
+def words_of(examples):
+  """Returns labels and pixels of a data set, sorted."""
+  return sorted((int(label), image.tobytes()) for image, label in examples)
+
+
+def test_a_messy_folder_becomes_a_data_set(run, tmp_path, capsys):
+  """Not split, of several sizes and formats, with a system's files between."""
+  folder, out = tmp_path / 'mess', tmp_path / 'out'
+  seed = 0
+  for name, count in (('ant', 20), ('bee', 5)):
+    for i in range(count):
+      size = (40, 30) if i % 2 else (24, 24)
+      form = ('png', 'webp', 'bmp')[i % 3]
+      save(folder / name / f'{i}.{form}', noise(seed, (*size, 3)))
+      seed += 1
+    save(folder / name / 'grey.jpg', noise(seed, (24, 24)))
+    save(folder / name / 'inks.jpg', noise(seed, (24, 24, 3)), 'CMYK')
+    (folder / name / 'Thumbs.db').touch()
+  run(folder=folder, name='mess', data_dir=out, resize=16, test_share=0.2)
+  builder = tfds.builder('mess', data_dir=out)
+  splits = {
+    split: words_of(
+      tfds.as_numpy(builder.as_dataset(split=split, as_supervised=True))
+    )
+    for split in ('train', 'test')
+  }
+  counts = {
+    split: [sum(label == i for label, _ in pairs) for i in range(2)]
+    for split, pairs in splits.items()
+  }
+  assert counts == {'train': [18, 6], 'test': [4, 1]}
+  options = picture.Options(side=16)
+  assert sorted(splits['train'] + splits['test']) == words_of(
+    (picture.read(path, options).pixels, label)
+    for label, name in enumerate(('ant', 'bee'))
+    for path in (folder / name).iterdir()
+    if path.name != 'Thumbs.db'
+  )
+  output = capsys.readouterr().out
+  *notes, _, _ = output.splitlines()
+  assert notes == [
+    f'Left out: {folder}/ant/Thumbs.db and 1 more (hidden, or a file of the '
+    'system).',
+    "CMYK, stored as RGB by Pillow's formula without a colour profile: "
+    f'{folder}/ant/inks.jpg and 1 more.',
+    'Brought to 16×16: 29 of 29 images, by scaling the shorter side '
+    '(antialiased, Lanczos) and cropping around the centre; 0 of them were '
+    'smaller.',
+    'Drawn for test: 5 of 29 images, 20% of each class, by --seed 0; equal '
+    'images stay together.',
+    '2 of 29 images are grey; they are stored as RGB, as the others have '
+    'colours.',
+  ]
+  pixels = np.frombuffer(b''.join(p for _, p in splits['train']), np.uint8)
+  bindings = next_bindings(output)
+  assert bindings['mean_rgb'] == pytest.approx(
+    pixels.reshape(-1, 3).mean(0), abs=0.01
+  )
+  assert bindings['batch_size'] == 24
+
+
+def test_a_folder_is_drawn_from_alike_however_it_is_listed(run, tmp_path):
+  written = []
+  for order in (1, -1):
+    folder, out = tmp_path / f'in{order}', tmp_path / f'out{order}'
+    for seed in range(20):
+      save(folder / 'ab'[seed % 2] / f'{order * seed}.png', noise(seed))
+    run(folder=folder, name='two', data_dir=out, test_share=0.3, seed=5)
+    test = tfds.load('two', data_dir=out, split='test', as_supervised=True)
+    written.append(words_of(tfds.as_numpy(test)))
+  assert len(written[0]) == 6
+  assert written[0] == written[1]
+
+
+def test_arrays_become_a_data_set(run, tmp_path, capsys):
+  pixels = {'train': noise(0, (12, 28, 28)), 'test': noise(1, (4, 28, 28))}
+  labels = np.arange(12) % 3
+  path, out = tmp_path / 'a.npz', tmp_path / 'out'
+  np.savez(
+    path,
+    x_train=pixels['train'],
+    y_train=labels,
+    x_test=pixels['test'],
+    y_test=labels[:4],
+  )
+  run(npz=path, name='digits', data_dir=out, classes='one,two,three')
+  builder = tfds.builder('digits', data_dir=out)
+  assert builder.info.features['label'].names == ['one', 'two', 'three']
+  assert builder.info.features['image'].shape == (28, 28, 1)
+  for split, expected in pixels.items():
+    read = builder.as_dataset(split=split, as_supervised=True)
+    assert words_of(tfds.as_numpy(read)) == words_of(
+      zip(expected, labels, strict=False)
+    )
+  output = capsys.readouterr().out
+  assert output.startswith('All images are grey: they are stored with one ch')
+  bindings = next_bindings(output)
+  assert bindings['mean_rgb'] == [
+    pytest.approx(pixels['train'].mean(), abs=0.01)
+  ]
+  assert bindings['stddev_rgb'] == [
+    pytest.approx(pixels['train'].std(), abs=0.01)
+  ]
+  run(npz=path, name='colours', data_dir=out, rgb=True)
+  builder = tfds.builder('colours', data_dir=out)
+  assert builder.info.features['image'].shape == (28, 28, 3)
+
+
+def test_validation_images_are_written_too(photos, run, tmp_path):
+  for name in ('ant', 'bee', 'cat'):
+    save(photos / 'val' / name / '0.png', noise(7))
+  run(folder=photos, name='three', data_dir=tmp_path / 'out')
+  info = tfds.builder('three', data_dir=tmp_path / 'out').info
+  counts = {name: split.num_examples for name, split in info.splits.items()}
+  assert counts == {'train': 12, 'test': 6, 'validation': 3}
+
+
 def interrupt(*unused_args):
   os.kill(os.getpid(), signal.SIGTERM)
 
@@ -254,40 +380,70 @@ def fail(*unused_args):
   raise OSError(28, 'No space left on device')
 
 
-def change(path, unused_shape):
-  raise UserError(f'{path} changed')
+def fill(*unused_args):
+  """No file grows any more, which looks like a full disk to who writes."""
+  limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+
+
+@pytest.fixture
+def limits():
+  before = resource.getrlimit(resource.RLIMIT_FSIZE)
+  handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+  yield
+  resource.setrlimit(resource.RLIMIT_FSIZE, before)
+  signal.signal(signal.SIGXFSZ, handler)
+
+
+def change(path, unused_options):
+  save(path, noise(99))
 
 
 @pytest.mark.parametrize(
   ('happens', 'error', 'text'),
   [
     (interrupt, SystemExit, '143'),
-    (fail, UserError, r'my_bugs/1\.0\.0 cannot be written: .* No space left'),
-    (change, UserError, 'changed'),
+    (
+      fail,
+      UserError,
+      r'my_bugs/1\.0\.0 cannot be written \(No space left on device\); free ',
+    ),
+    (
+      fill,
+      UserError,
+      r'my_bugs/1\.0\.0 cannot be written \(File too large\); free space or ',
+    ),
+    (
+      change,
+      UserError,
+      r'^\S*/test/bee/0\.png has changed while the images were read; run the ',
+    ),
   ],
 )
 @pytest.mark.parametrize('filled', [False, True])
 def test_a_failure_half_way_leaves_nothing(
-  photos, run, tmp_path, monkeypatch, happens, error, text, filled
+  photos, run, tmp_path, monkeypatch, limits, happens, error, text, filled
 ):
   out = tmp_path / 'new' / 'out'
   if filled:
     (out / 'my_bugs' / '0.9.0').mkdir(parents=True)
-  before = below(tmp_path)
-  read, seen = image_folder.read, []
+  before = below(tmp_path / 'new')
+  read, seen = picture.read, []
 
-  def read_some(path, shape):
+  def read_some(path, options):
     seen.append(path)
-    if len(seen) == 15:  # The training images are written by then.
+    if len(seen) == 18 + 15:  # All are read, those of training written.
       assert list(tmp_path.glob('new/out/my_bugs/*/*train.tfrecord*'))
-      happens(path, shape)
-    return read(path, shape)
+      happens(path, options)
+    return read(path, options)
 
-  monkeypatch.setattr(image_folder, 'read', read_some)
+  monkeypatch.setattr(picture, 'read', read_some)
+  monkeypatch.setattr(image_folder, '_KEPT_BYTES', 0)
   with pytest.raises(error, match=text):
     run(folder=photos, name='my_bugs', data_dir=out)
-  assert len(seen) == 15
-  assert below(tmp_path) == before
+  assert len(seen) >= 18 + 15
+  assert below(tmp_path / 'new') == before
+  assert (tmp_path / 'new').exists() == filled
 
 
 def test_a_bad_source_leaves_nothing(archive, photos, run, tmp_path):
@@ -295,7 +451,7 @@ def test_a_bad_source_leaves_nothing(archive, photos, run, tmp_path):
   (photos / 'test/cat/0.png').write_bytes(b'x')
   with pytest.raises(UserError, match=r'lacks data_batch_5\.bin'):
     run(archive=archive, data_dir=tmp_path / 'out')
-  with pytest.raises(UserError, match=r'cat/0\.png cannot be read'):
+  with pytest.raises(UserError, match=r'cat/0\.png: no picture in PNG'):
     run(folder=photos, name='my_bugs', data_dir=tmp_path / 'out')
   assert not (tmp_path / 'out').exists()
 
@@ -320,10 +476,34 @@ def test_refuses_the_name_of_a_known_data_set(photos, run, tmp_path, name):
 @pytest.mark.parametrize(
   ('flags', 'message'),
   [
-    ({}, 'give either --archive or --folder'),
-    ({'archive': 'a', 'folder': 'b'}, 'give either --archive or --folder'),
+    ({}, 'give one of --archive, --folder, --idx and --npz; see --help'),
+    ({'archive': 'a', 'folder': 'b'}, 'give one of --archive, --folder, --i'),
     ({'folder': 'b'}, '--folder and --name go together'),
-    ({'archive': 'a', 'name': 'c'}, '--folder and --name go together'),
+    ({'npz': 'b'}, '--npz and --name go together'),
+    (
+      {'archive': 'a', 'name': 'c'},
+      '--name goes with --folder or --idx or --npz, not with --archive; see',
+    ),
+    (
+      {'npz': 'a', 'name': 'c', 'resize': 32},
+      '--resize goes with --folder, not with --npz',
+    ),
+    (
+      {'folder': 'a', 'name': 'c', 'classes': 'x,y'},
+      '--classes goes with --idx or --npz, not with --folder',
+    ),
+    (
+      {'idx': 'a', 'name': 'c', 'data_dir': 'd', 'test_share': 1.0},
+      r'--test_share=1\.0 is not between 0 and 1; use 0\.1',
+    ),
+    (
+      {'idx': 'a', 'name': 'c', 'data_dir': 'd', 'seed': 0},
+      '--seed is that of --test_share; give both or neither',
+    ),
+    (
+      {'folder': 'a', 'name': 'c', 'data_dir': 'd', 'resize': 0},
+      '--resize=0 is not between 8 and 1024 pixels; use 32',
+    ),
     ({'archive': 'a'}, 'give --data_dir, the folder to write to'),
     ({'archive': 'a', 'data_dir': 'gs://b/c'}, 'gs://b/c is not on this mach'),
   ],
@@ -347,4 +527,21 @@ def test_ends_with_one_line_and_no_trace(tmp_path):
   *_, last = result.stderr.splitlines()
   assert last.startswith(f'error: {tmp_path}/cifar-10-python.tar.gz is damaged')
   assert 'Traceback' not in result.stderr
+  assert not (tmp_path / 'out').exists()
+
+
+def test_ends_with_a_line_for_each_mistake(tmp_path):
+  for name in ('ant', 'bee'):
+    save(tmp_path / 'in' / name / '0.png', noise(0))
+    (tmp_path / 'in' / name / '1.png').touch()
+  arguments = '--folder=in', '--name=bugs', '--data_dir=out'
+  result = commands.run('prepare_data', *arguments, cwd=tmp_path)
+  assert result.returncode == 2
+  errors = re.findall('^error: .*', result.stderr, re.MULTILINE)
+  assert errors == [
+    f'error: {tmp_path}/in: no test images; give --test_share 0.1, which draws '
+    'a tenth of each class.',
+    f'error: {tmp_path}/in/ant/1.png and 1 more: empty; remove, or get anew.',
+  ]
+  assert result.stderr.endswith(f'{errors[-1]}\n')
   assert not (tmp_path / 'out').exists()

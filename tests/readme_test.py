@@ -14,7 +14,7 @@ from helpers.commands import ROOT
 from PIL import Image
 
 from official_ext.machine import devices
-from official_ext.repeats import runs
+from official_ext.repeats import plan
 
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
 BLOCKS = [
@@ -127,8 +127,8 @@ def plan_of(line):
     found = sorted(ROOT.glob(word))
     changes += [str(path.relative_to(ROOT)) for path in found] or [word]
   recipe = pathlib.Path(values.gin_file[-1]).stem
-  study = runs.Study(values.gin_file, [], values.records_dir, 'runs', recipe)
-  planned = runs.plan(study, changes, values.seeds)
+  study = plan.Study(values.gin_file, [], values.records_dir, 'runs', recipe)
+  planned = plan.of(study, changes, values.seeds)
   assert len(planned) == len(values.seeds) * max(1, len(changes))
   return study, planned
 
@@ -141,7 +141,7 @@ def test_repeated_runs_go_with_the_records(line, tmp_path, monkeypatch):
   cpuinfo = tmp_path / 'cpuinfo'
   cpuinfo.write_text('flags: amx_bf16')  # The records are in bfloat16.
   monkeypatch.setattr(devices, '_CPUINFO', cpuinfo)
-  runs.check(*plan_of(line))
+  plan.check(*plan_of(line))
 
 
 def test_every_record_of_accuracy_comes_from_a_command():
@@ -189,11 +189,20 @@ def test_data_are_prepared(run, tmp_path):
   for split in ('train', 'test'):
     for name in ('ant', 'bee'):
       make_pictures(tmp_path / 'pictures' / split / name)
-  archive, folder = lines_of('prepare_data')
+  for name in ('ant', 'bee'):
+    make_pictures(tmp_path / 'photos' / name)
+  pixels = np.random.RandomState(0).randint(0, 256, (2, 8, 8), np.uint8)
+  splits = {f'x_{split}': pixels for split in ('train', 'test')}
+  labels = {f'y_{split}': np.arange(2) for split in ('train', 'test')}
+  np.savez(tmp_path / 'mnist.npz', **splits, **labels)
+  archive, *local, idx, npz = lines_of('prepare_data')
   (tmp_path / 'tensorflow_datasets').mkdir()
-  result = run(folder)
-  assert result.returncode == 0, result.stderr
-  assert list(tmp_path.glob('tensorflow_datasets/my_pictures/*/*.json'))
+  for line in (*local, npz):
+    result = run(line)
+    assert result.returncode == 0, result.stderr
+  for name in ('my_pictures', 'my_photos', 'my_digits'):
+    assert list(tmp_path.glob(f'tensorflow_datasets/{name}/*/*.json'))
+  assert 'fashion-mnist is no folder with IDX files' in run(idx).stderr
   assert 'cifar-10-binary.tar.gz' in run(archive).stderr
 
 

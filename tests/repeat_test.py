@@ -7,20 +7,19 @@ import os
 import pathlib
 import re
 import signal
-import sys
 import time
 import types
 
 import gin
 import pytest
-from helpers import commands, example_records, tiny
+from helpers import commands, example_records, runs, tiny
 
 from official_ext import repeat
 from official_ext.configs import common
 from official_ext.configuration import experiment, gin_config, gin_files
 from official_ext.errors import RunError, Stopped, UserError
 from official_ext.machine import devices, stopping
-from official_ext.repeats import records, runs, settings
+from official_ext.repeats import plan, processes, records, settings
 from official_ext.runs import run_dir
 from official_ext.schema import comparison
 from official_ext.schema.fields import Tie
@@ -213,9 +212,9 @@ def test_a_mistake_is_told_before_any_run(
       changes = [f'{number}.gin']
       pathlib.Path(changes[0]).write_text(change)
   bindings = ['sgd_coupled_decay.momentum = 0.9']
-  study = runs.Study(['recipe.gin'], bindings, 'records/tiny', 'runs', 'recipe')
+  study = plan.Study(['recipe.gin'], bindings, 'records/tiny', 'runs', 'recipe')
   with pytest.raises(UserError, match=re.escape(message)):
-    runs.check(study, runs.plan(study, changes, seeds))
+    plan.check(study, plan.of(study, changes, seeds))
   assert not pathlib.Path('runs').exists()
 
 
@@ -226,17 +225,17 @@ def test_a_bound_precision_is_a_change_though_the_machine_has_it(
   cpu('flags: avx2')
   monkeypatch.chdir(tmp_path)
   pathlib.Path('recipe.gin').write_text('')
-  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
+  study = plan.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
   change = "in_float32:run.precision='float32'"
-  (run,) = runs.plan(study, [change], ['0'])
+  (run,) = plan.of(study, [change], ['0'])
   assert run.change.bindings == ("run.precision='float32'",)
   assert run.name == 'in_float32-seed0'
-  runs.check(study, [run])
+  plan.check(study, [run])
   override = "{'runtime.mixed_precision_dtype': 'bfloat16'}"
   change = f'overridden:any_experiment.overrides={override}'
   cpu('flags: amx_bf16')
   pathlib.Path('recipe.gin').write_text("run.precision = 'float32'\n")
-  runs.check(study, runs.plan(study, [change], ['0']))
+  plan.check(study, plan.of(study, [change], ['0']))
 
 
 def test_an_override_does_not_set_the_seed(tmp_path, monkeypatch):
@@ -244,19 +243,19 @@ def test_an_override_does_not_set_the_seed(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   pathlib.Path('recipe.gin').write_text('')
   override = "any_experiment.overrides = {'runtime.seed': 7}"
-  study = runs.Study(
+  study = plan.Study(
     ['recipe.gin'], [override], 'records/tiny', 'runs', 'recipe'
   )
-  runs.check(study, runs.plan(study, [], ['7']))
+  plan.check(study, plan.of(study, [], ['7']))
   message = 'recipe-seed0: an override in gin sets runtime.seed=7 instead of'
   with pytest.raises(UserError, match=message):
-    runs.check(study, runs.plan(study, [], ['0']))
+    plan.check(study, plan.of(study, [], ['0']))
   override = override.replace('runtime', 'task.train_data')
   study = dataclasses.replace(study, bindings=[override])
   with pytest.raises(
     UserError, match=r'gin sets task\.train_data\.seed=7 inst'
   ):
-    runs.check(study, runs.plan(study, [], ['0']))
+    plan.check(study, plan.of(study, [], ['0']))
 
 
 def test_a_change_may_repeat_what_all_runs_have_otherwise(
@@ -269,26 +268,26 @@ def test_a_change_may_repeat_what_all_runs_have_otherwise(
     "include 'recipe.gin'\ntriangular.peak_epoch = 2\n"
   )
   bindings = ['run.epochs = 10']
-  study = runs.Study(['recipe.gin'], bindings, 'records/x', 'runs', 'recipe')
-  runs.check(study, runs.plan(study, ['change.gin'], ['1']))
+  study = plan.Study(['recipe.gin'], bindings, 'records/x', 'runs', 'recipe')
+  plan.check(study, plan.of(study, ['change.gin'], ['1']))
   study = dataclasses.replace(study, bindings=['triangular.peak_epoch=3'])
   message = "change.gin sets 'triangular.peak_epoch = 2', which --gin_par"
   with pytest.raises(UserError, match=message):
-    runs.check(study, runs.plan(study, ['change.gin'], ['1']))
+    plan.check(study, plan.of(study, ['change.gin'], ['1']))
 
 
 def test_a_folder_in_use_is_told_before_any_run(tmp_path, monkeypatch):
   """As by the training of a command that was killed."""
   monkeypatch.chdir(tmp_path)
   pathlib.Path('recipe.gin').write_text('')
-  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
-  planned = runs.plan(study, [], ['0', '1'])
+  study = plan.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
+  planned = plan.of(study, [], ['0', '1'])
   planned[1].model_dir.mkdir(parents=True)
-  runs.check(study, planned)
+  plan.check(study, planned)
   with run_dir.held(str(planned[1].model_dir)):
     message = f'seed1 is in use by process {os.getpid()} on '
     with pytest.raises(UserError, match=message):
-      runs.check(study, planned)
+      plan.check(study, planned)
 
 
 @pytest.mark.parametrize('text', ['', 'a: [', 'runtime: {}', 'runtime: 3'])
@@ -307,9 +306,9 @@ def test_a_recipe_has_the_name_that_it_is_given(monkeypatch):
     planned.extend(found)
     raise UserError('enough')
 
-  monkeypatch.setattr(runs, 'check', check)
+  monkeypatch.setattr(plan, 'check', check)
   flags = {'gin_file': ['gin/a.gin'], 'gin_params': [], 'seeds': ['0']}
-  flags |= {'runs_dir': 'runs', 'records_dir': 'records/x'}
+  flags |= {'runs_dir': 'runs', 'records_dir': 'records/x', 'in_turn': None}
   for name in (None, 'b.2', 'c/d'):
     monkeypatch.setattr(
       repeat, 'FLAGS', types.SimpleNamespace(**flags, name=name)
@@ -324,123 +323,179 @@ def test_a_recipe_has_the_name_that_it_is_given(monkeypatch):
 
 def test_records_that_cannot_be_written_are_told_before_any_run(tmp_path):
   (tmp_path / 'recipe.gin').write_text('')
-  study = runs.Study(
+  study = plan.Study(
     [str(tmp_path / 'recipe.gin')], [], '/proc', 'runs', 'recipe'
   )
   with pytest.raises(UserError, match='--records_dir=/proc cannot be written'):
-    runs.check(study, runs.plan(study, [], ['0']))
+    plan.check(study, plan.of(study, [], ['0']))
 
 
 @pytest.fixture
-def fake_training(tmp_path, monkeypatch):
-  """Puts a shell script in the place of a training, and returns its run."""
+def fake_process(tmp_path, monkeypatch):
+  """Puts a shell script in the place of a process, and returns its runs.
 
-  def fake(script):
+  What it calls `finish` writes the record of a run.
+  """
+  (tmp_path / 'records').mkdir()
+
+  def fake(script, seeds=('0', '1')):
+    for seed in seeds:
+      record = json.dumps(example_records.record_of('a', int(seed), 0.5))
+      (tmp_path / f'a-seed{seed}').write_text(record)
+    finish = f'finish() {{ cp {tmp_path}/$1 {tmp_path}/records/$1.json; }}'
     program = tmp_path / 'python'
-    program.write_text(f'#!/bin/sh\n{script}\n')
+    program.write_text(f'#!/bin/sh\n{finish}\n{script}\n')
     program.chmod(0o755)
-    monkeypatch.setattr(sys, 'executable', str(program))
+    monkeypatch.setattr(processes, '_COMMAND', [str(program)])
+    monkeypatch.setattr(plan, 'same_runtime', lambda _, runs: [runs])
     folders = str(tmp_path / 'records'), str(tmp_path)
-    study = runs.Study(['a.gin'], [], *folders, 'a')
-    return study, runs.plan(study, [], ['0', '1'])
+    study = plan.Study(['a.gin'], [], *folders, 'a')
+    return study, plan.of(study, [], seeds)
 
   return fake
 
 
 def test_a_run_that_fails_does_not_keep_the_others_from_training(
-  fake_training, monkeypatch, capsys
+  fake_process, monkeypatch, capsys
 ):
-  """The first ends with status 1."""
-  study, planned = fake_training('case "$*" in *seed=0*) exit 1;; esac')
-  record = example_records.record_of('a', 1, 0.5)
-  monkeypatch.setattr(records, 'make', lambda *_: record)
-  planned[0].record.parent.mkdir()
-  monkeypatch.setattr(runs, 'check', lambda *_: None)
+  """The first ends with status 1; the others go on in a new process."""
+  study, _ = fake_process(
+    'case "$*" in *a-seed0*) exit 1;; *) finish a-seed1;; esac'
+  )
+  monkeypatch.setattr(plan, 'check', lambda *_: None)
   flags = {'gin_params': [], 'seeds': ['0', '1'], 'runs_dir': study.runs_dir}
   flags |= {'gin_file': study.gin_files, 'records_dir': study.records_dir}
-  flags['name'] = None
+  flags |= {'name': None, 'in_turn': None}
   monkeypatch.setattr(repeat, 'FLAGS', types.SimpleNamespace(**flags))
   with pytest.raises(RunError, match=r'^a-seed0 failed, as it says above; the'):
     repeat.main([])
-  assert not planned[0].record.exists()
-  assert records.read(planned[1].record) == record
+  assert [file.name for file in pathlib.Path(study.records_dir).iterdir()] == [
+    'a-seed1.json'
+  ]
   told = capsys.readouterr()
   assert 'error: a-seed0 ended with status 1; mend' in told.err
+  assert '--gin_params=run.seed=0 --model_dir=' in told.err
   assert '50.00' in told.out.splitlines()[-1]
 
 
-def test_a_record_that_cannot_be_written_does_not_end_the_others(
-  fake_training, monkeypatch, capsys
-):
-  study, planned = fake_training('exit 0')
-  record = example_records.record_of('a', 0, 0.5)
-  monkeypatch.setattr(records, 'make', lambda *_: record)
-  planned[0].record.parent.mkdir()
-  # In the way of the first.
-  (planned[0].record.parent / '.a-seed0.json.new').mkdir()
-  assert runs.train_all(study, planned) == ['a-seed0']
-  assert 'a-seed0.json cannot be written (Is a dir' in capsys.readouterr().err
-  assert records.read(planned[1].record) == record
+def test_a_process_is_told_which_runs_are_left(fake_process, tmp_path):
+  """The second fails, so that the third is trained in another process."""
+  study, planned = fake_process(
+    f'echo "$*" >> {tmp_path}/told\n'
+    'case "$*" in *a-seed0*) finish a-seed0; exit 1;; *) finish a-seed2;; esac',
+    ('0', '1', '2'),
+  )
+  assert processes.train_all(study, planned, ['--x=y', 'c']) == ['a-seed1']
+  assert (tmp_path / 'told').read_text().splitlines() == [
+    '--in_turn=a-seed0,a-seed1,a-seed2 --x=y c',
+    '--in_turn=a-seed2 --x=y c',
+  ]
 
 
-def test_a_training_is_told_recipe_change_and_seed(fake_training, tmp_path):
+def test_a_training_alone_has_recipe_change_and_seed(tmp_path):
   """A binding for all runs comes last but for the seed."""
-  told = tmp_path / 'told'
-  study, _ = fake_training(f'printf "%s\\n" "$@" > {told}')
-  study = dataclasses.replace(study, bindings=['x.y=1'])
-  in_file, bound = runs.plan(study, ['b/c.gin', 'd: x.z = 2'], ['7'])
+  folders = str(tmp_path / 'records'), str(tmp_path)
+  study = plan.Study(['a.gin'], ['x.y=1'], *folders, 'a')
+  in_file, bound = plan.of(study, ['b/c.gin', 'd: x.z = 2'], ['7'])
   for run, change in (
     (in_file, ['--gin_file=a.gin', '--gin_file=b/c.gin']),
     (bound, ['--gin_file=a.gin', '--gin_params=x.z = 2']),
   ):
-    assert runs.train(study, run) is None
-    assert told.read_text().splitlines() == [
-      *('-m', 'official_ext.train', *change),
+    assert study.arguments(run) == [
+      *change,
       *('--gin_params=x.y=1', '--gin_params=run.seed=7'),
       f'--model_dir={run.model_dir}',
     ]
   assert [run.name for run in (in_file, bound)] == ['c-seed7', 'd-seed7']
 
 
-def test_a_signal_before_the_training_listens_is_a_stop(fake_training):
-  study, (run, _) = fake_training('kill -TERM $$')
-  with pytest.raises(Stopped, match='Stopped in a-seed0; the same') as stop:
-    runs.train(study, run)
+def test_a_signal_before_the_process_listens_is_a_stop(fake_process):
+  study, planned = fake_process('finish a-seed0; kill -TERM $$')
+  with pytest.raises(Stopped, match=r'goes on with a-seed1') as stop:
+    processes.train_all(study, planned, [])
   assert stop.value.status == 128 + signal.SIGTERM
 
 
-def test_a_terminal_that_closes_is_a_stop(fake_training, monkeypatch):
+def test_a_terminal_that_closes_is_a_stop(fake_process, monkeypatch):
   # Also where these tests run after `nohup`, which has the signal ignored.
   monkeypatch.setattr(stopping, 'signals', lambda: [signal.SIGHUP])
-  study, (run, _) = fake_training('kill -HUP $PPID\nsleep 9')
-  with pytest.raises(Stopped, match='Stopped in a-seed0; the same') as stop:
-    runs.train(study, run)
+  study, planned = fake_process('kill -HUP $PPID\nsleep 9')
+  with pytest.raises(Stopped, match=r'goes on with a-seed0') as stop:
+    processes.train_all(study, planned, [])
   assert stop.value.status == 128 + signal.SIGHUP
 
 
-def test_a_signal_is_heeded_though_the_training_then_fails(fake_training):
+def test_a_signal_is_heeded_though_the_training_then_fails(fake_process):
   """As on a full disk: the others do not begin."""
   script = 'trap : TERM\nkill -TERM $PPID\nsleep 0.1\nexit 1'
-  study, (run, _) = fake_training(script)
+  study, planned = fake_process(script)
   with pytest.raises(Stopped, match='a-seed0 ended with status 1; m') as stop:
-    runs.train(study, run)
+    processes.train_all(study, planned, [])
   assert stop.value.status == 128 + signal.SIGTERM
 
 
-def test_a_signal_too_late_for_a_run_stops_before_the_next(
-  fake_training, monkeypatch
+def test_a_signal_too_late_for_a_process_stops_before_the_next(
+  fake_process, monkeypatch
 ):
-  """The training is told to stop in its last epoch, and ends as ever."""
-  script = 'trap : TERM\nkill -TERM $PPID\nsleep 0.1'
-  study, planned = fake_training(script)
-  record = example_records.record_of('a', 0, 0.5)
-  monkeypatch.setattr(records, 'make', lambda *_: record)
-  planned[0].record.parent.mkdir()
-  with pytest.raises(Stopped, match='Stopped after a-seed0; the same') as stop:
-    runs.train_all(study, planned)
+  """It comes in the last epoch of a run, whose devices are others."""
+  study, planned = fake_process(
+    'trap : TERM\nkill -TERM $PPID\nsleep 0.1\nfinish a-seed0'
+  )
+  monkeypatch.setattr(
+    plan, 'same_runtime', lambda _, runs: [[run] for run in runs]
+  )
+  with pytest.raises(Stopped, match=r'goes on with a-seed1') as stop:
+    processes.train_all(study, planned, [])
   assert stop.value.status == 128 + signal.SIGTERM
-  assert records.read(planned[0].record) == record
-  assert not planned[1].record.exists()
+  assert planned[0].record.exists()
+
+
+def test_runs_on_other_devices_have_a_process_of_their_own(tmp_path):
+  (tmp_path / 'a.gin').write_text('run.epochs = 12')
+  study = plan.Study([str(tmp_path / 'a.gin')], [], 'r', 'runs', 'a')
+  changes = ["exact: run.precision = 'float32'", 'long: run.epochs = 24']
+  planned = plan.of(study, changes, ['0', '1'])
+  assert [
+    [run.name for run in group] for group in plan.same_runtime(study, planned)
+  ] == [['exact-seed0', 'exact-seed1'], ['long-seed0', 'long-seed1']]
+
+
+@pytest.fixture(scope='module')
+def together(shapes_dir, tmp_path_factory):
+  """Two seeds and a change, trained by a command, and each of them alone."""
+  folder = tmp_path_factory.mktemp('together')
+  place = f"data.data_dir = '{shapes_dir}'"
+  more = ['run.deterministic = True', 'small_images.average=@moving_average()']
+  (folder / 'recipe.gin').write_text('\n'.join([*tiny.BINDINGS, place, *more]))
+  changes = ['wide: resnet9.channels = [4, 8, 8, 16]']
+  out = _repeat(folder, '--seeds=0,7', '--name=recipe', *changes)
+  assert out.returncode == 0, out.stderr
+  out = _repeat(folder, '--seeds=7,0', '--name=recipe')
+  assert out.returncode == 0, out.stderr
+  return folder, out.stdout
+
+
+def test_runs_of_one_process_are_those_of_their_own(together, shapes_dir):
+  folder, _ = together
+  runs_dir = folder / 'runs' / 'tiny'
+  for seed in (0, 7):
+    study = plan.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
+    (run,) = plan.of(study, [], [str(seed)])
+    alone = folder / f'alone{seed}'
+    arguments = [*study.arguments(run)[:-1], f'--model_dir={alone}']
+    result = commands.run('train', *arguments, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    runs.assert_same_run(alone, runs_dir / run.name)
+
+
+def test_a_second_seed_compiles_nothing(together):
+  """It takes a moment to begin the input, and none to trace a step."""
+  folder, _ = together
+  first, second = (
+    json.loads((folder / 'records/tiny' / name).read_text())['epochs'][0]
+    for name in ('recipe-seed7.json', 'recipe-seed0.json')
+  )
+  assert second['compile_seconds'] < first['compile_seconds'] / 2
 
 
 def test_an_unfinished_run_has_no_record(tmp_path):
@@ -460,8 +515,8 @@ def test_a_name_stands_for_one_training(tmp_path, monkeypatch, place):
   gin_file = pathlib.Path('recipe.gin')
   gin_file.write_text('run.epochs = 30\n')
   folder = "data.data_dir = '/a/long/path/" + 'x' * 90 + "'"
-  study = runs.Study(['recipe.gin'], [folder], 'records/tiny', 'runs', 'recipe')
-  (run,) = runs.plan(study, [], ['4'])
+  study = plan.Study(['recipe.gin'], [folder], 'records/tiny', 'runs', 'recipe')
+  (run,) = plan.of(study, [], ['4'])
   text = 'run.epochs = 30\nrun.seed = 4'
   if place == 'record':
     run.record.parent.mkdir(parents=True)
@@ -472,17 +527,17 @@ def test_a_name_stands_for_one_training(tmp_path, monkeypatch, place):
     run.model_dir.mkdir(parents=True)
     comment = '# Parameters for small_images:\n'
     (run.model_dir / 'requested.gin').write_text(comment + text)
-  runs.check(study, [run])
+  plan.check(study, [run])
   gin_file.write_text('# As before.\nrun.epochs = 30\n')
-  runs.check(study, [run])
+  plan.check(study, [run])
   gin_file.write_text('run.epochs = 31\n')
   message = 'settings: trainer.epochs=30 instead of 31; give it another name'
   with pytest.raises(UserError, match=message):
-    runs.check(study, [run])
+    plan.check(study, [run])
   gin_file.write_text('')
   message = 'settings: trainer.epochs=30 instead of 24; give it another name'
   with pytest.raises(UserError, match=message):
-    runs.check(study, [run])
+    plan.check(study, [run])
 
 
 def test_a_variant_has_the_same_settings_with_every_seed(
@@ -493,28 +548,28 @@ def test_a_variant_has_the_same_settings_with_every_seed(
   monkeypatch.chdir(tmp_path)
   pathlib.Path('recipe.gin').write_text('run.epochs = 30\n')
   pathlib.Path('change.gin').write_text('cutout.inside = False\n')
-  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
+  study = plan.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
   text = 'run.epochs = 30\n'
-  (run,) = runs.plan(study, [], ['4'])
-  (change,) = runs.plan(study, ['change.gin'], ['4'])
+  (run,) = plan.of(study, [], ['4'])
+  (change,) = plan.of(study, ['change.gin'], ['4'])
   folder = run.record.parent
   folder.mkdir(parents=True)
   changed = f'{text}cutout.inside = False'
   example_records.write(folder, 'recipe', 0, 0.5, text)
   example_records.write(folder, 'change', 0, 0.5, changed)
-  runs.check(study, [run, change])
+  plan.check(study, [run, change])
   pathlib.Path('change.gin').write_text('sgd_coupled_decay.momentum = 0.8\n')
   message = (
     r'change with seed 0 in .*: .*cutout.inside=False instead of True and 1 m'
   )
   with pytest.raises(UserError, match=message):
-    runs.check(study, [change])
+    plan.check(study, [change])
   pathlib.Path('recipe.gin').write_text('run.epochs = 31\n')
   message = r'recipe with seed 0 in .* is of .*trainer\.epochs=30 instead of 31'
   pathlib.Path('another.gin').write_text('')
-  for asked in (run, *runs.plan(study, ['another.gin'], ['4'])):
+  for asked in (run, *plan.of(study, ['another.gin'], ['4'])):
     with pytest.raises(UserError, match=message):
-      runs.check(study, [asked])
+      plan.check(study, [asked])
   example_records.write(folder, 'change', 1, 0.5, text)
   message = (
     r'change-seed1\.json is of a training .*\.inside=True instead of False;'
@@ -661,18 +716,18 @@ def test_records_of_one_precision_are_compared(tmp_path, monkeypatch, cpu):
   """'auto' depends on the machine; a bound precision does not."""
   monkeypatch.chdir(tmp_path)
   pathlib.Path('recipe.gin').write_text('')
-  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
-  (run,) = runs.plan(study, [], ['4'])
+  study = plan.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
+  (run,) = plan.of(study, [], ['4'])
   run.record.parent.mkdir(parents=True)
   example_records.write(run.record.parent, 'recipe', 0, 0.5)
   cpu('flags: avx2')
-  runs.check(study, [run])
+  plan.check(study, [run])
   cpu('flags: avx2 amx_bf16')
   with pytest.raises(UserError, match=r"recipe-seed4: precision='auto' is bf"):
-    runs.check(study, [run])
+    plan.check(study, [run])
   pathlib.Path('in_bfloat16.gin').write_text("run.precision = 'bfloat16'\n")
-  (changed,) = runs.plan(study, ['in_bfloat16.gin'], ['4'])
-  runs.check(study, [changed])
+  (changed,) = plan.of(study, ['in_bfloat16.gin'], ['4'])
+  plan.check(study, [changed])
   other = example_records.record_of('recipe', 1, 0.5)
   other['runtime'] = {'mixed_precision_dtype': 'bfloat16'}
   bound = "run.precision = 'bfloat16'"
@@ -691,25 +746,25 @@ def test_records_of_one_precision_are_compared(tmp_path, monkeypatch, cpu):
 def test_a_run_ends_in_the_precision_it_began_in(tmp_path, monkeypatch, cpu):
   monkeypatch.chdir(tmp_path)
   pathlib.Path('recipe.gin').write_text('')
-  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
-  (run,) = runs.plan(study, [], ['4'])
+  study = plan.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
+  (run,) = plan.of(study, [], ['4'])
   run.model_dir.mkdir(parents=True)
   (run.model_dir / 'requested.gin').write_text('run.seed = 4')
   (run.model_dir / 'params.yaml').write_text(
     'runtime: {mixed_precision_dtype: bfloat16}\n'
   )
   cpu('flags: avx512_bf16')
-  runs.check(study, [run])
+  plan.check(study, [run])
   cpu('flags: avx2')
   with pytest.raises(UserError, match='has begun in bfloat16, and would go on'):
-    runs.check(study, [run])
+    plan.check(study, [run])
   # As `official_ext.train`, which does not mind, has gone on with it.
   (run.model_dir / 'params.1.yaml').write_text(
     'runtime: {mixed_precision_dtype: float32}\n'
   )
   cpu('flags: avx512_bf16')
   with pytest.raises(UserError, match='has begun in float32, and would go on'):
-    runs.check(study, [run])
+    plan.check(study, [run])
 
 
 def test_what_gin_overrides_counts_in_a_check(tmp_path, monkeypatch):
@@ -717,19 +772,19 @@ def test_what_gin_overrides_counts_in_a_check(tmp_path, monkeypatch):
   pathlib.Path('recipe.gin').write_text(
     "any_experiment.overrides = {'runtime.mixed_precision_dtype': 'float31'}\n"
   )
-  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
+  study = plan.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
   with pytest.raises(UserError, match="dtype='float31' must be one of float32"):
-    runs.check(study, runs.plan(study, [], ['0']))
+    plan.check(study, plan.of(study, [], ['0']))
 
 
 def test_another_experiment_is_refused(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   pathlib.Path('recipe.gin').write_text('resnet9_retinanet.num_classes = 4\n')
-  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
+  study = plan.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
   with pytest.raises(
     UserError, match='but only small_images is trained here; leave'
   ):
-    runs.check(study, runs.plan(study, [], ['0']))
+    plan.check(study, plan.of(study, [], ['0']))
 
 
 def test_a_record_names_all_that_has_trained_it(tmp_path):
@@ -790,17 +845,17 @@ def test_a_precision_is_bound_however_gin_says_it(
   monkeypatch.chdir(tmp_path)
   pathlib.Path('recipe.gin').write_text('')
   pathlib.Path('bound.gin').write_text(lines)
-  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
-  (run,) = runs.plan(study, ['bound.gin'], ['0'])
+  study = plan.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
+  (run,) = plan.of(study, ['bound.gin'], ['0'])
   run.record.parent.mkdir(parents=True)
   auto = example_records.record_of('recipe', 0, 0.5)
   auto['runtime'] = {'mixed_precision_dtype': 'bfloat16'}
   records.write(run.record.with_name('recipe-seed0.json'), auto)
-  runs.check(study, [run])
+  plan.check(study, [run])
   bound = example_records.record_of('bound', 0, 0.5, lines)
   assert settings.asked_precision(bound['config']) == 'float32'
   records.write(run.record, bound)
-  runs.check(study, [run])
+  plan.check(study, [run])
   sets = brought.by_change(bound['config'], auto['config'])
   assert sets == ["run.precision = 'float32'"]
 
@@ -812,28 +867,28 @@ def test_a_checkpoint_may_be_a_macro(tmp_path, monkeypatch):
   pathlib.Path('recipe.gin').write_text(
     "small_images.init_checkpoint = %start\nstart = 'a'\n"
   )
-  study = runs.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
-  (run,) = runs.plan(study, [], ['0'])
-  runs.check(study, [run])
+  study = plan.Study(['recipe.gin'], [], 'records/tiny', 'runs', 'recipe')
+  (run,) = plan.of(study, [], ['0'])
+  plan.check(study, [run])
   run.model_dir.mkdir(parents=True)
   (run.model_dir / 'requested.gin').write_text(gin.config_str())
-  runs.check(study, [run])
-  (other,) = runs.plan(study, ["x:start/macro.value='b'"], ['0'])
-  runs.check(study, [other])
-  (same,) = runs.plan(study, ["x:start/macro.value='a'"], ['0'])
+  plan.check(study, [run])
+  (other,) = plan.of(study, ["x:start/macro.value='b'"], ['0'])
+  plan.check(study, [other])
+  (same,) = plan.of(study, ["x:start/macro.value='a'"], ['0'])
   with pytest.raises(UserError, match='x changes nothing of recipe; leave it'):
-    runs.check(study, [same])
+    plan.check(study, [same])
 
 
 def test_runs_go_seed_by_seed(tmp_path):
-  study = runs.Study(['gin/a.gin'], [], str(tmp_path / 'noise'), 'runs', 'a')
-  planned = runs.plan(study, ['gin/x.gin', 'gin/y.gin'], ['0', '7'])
+  study = plan.Study(['gin/a.gin'], [], str(tmp_path / 'noise'), 'runs', 'a')
+  planned = plan.of(study, ['gin/x.gin', 'gin/y.gin'], ['0', '7'])
   assert [run.name for run in planned] == (
     ['x-seed0', 'y-seed0', 'x-seed7', 'y-seed7']
   )
   assert planned[2].record == tmp_path / 'noise' / 'x-seed7.json'
   assert planned[2].model_dir == pathlib.Path('runs/noise/x-seed7')
-  assert [run.variant for run in runs.plan(study, [], ['1', '1'])] == ['a']
+  assert [run.variant for run in plan.of(study, [], ['1', '1'])] == ['a']
 
 
 _RECORD = json.dumps(example_records.record_of('q', 1, 0.5))

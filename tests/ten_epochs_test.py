@@ -634,9 +634,10 @@ def test_spread_choices_depend_on_epoch_and_step_alone(start):
     shares.append(
       share.map(
         lambda batch, labels: (
-          preprocessing.for_training(
-            batch._replace(images=tf.gather(data.images, batch.images)),
+          preprocessing.apply(
+            tf.gather(data.images, batch.images),
             spread_config(),
+            batch.choices,
           ),
           labels,
         )

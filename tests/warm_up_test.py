@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import tiny
+from helpers.commands import CONTEXT
 
-from official_ext.command_line import compile_cache
+from official_ext.machine import compile_cache, gpus
 from official_ext.ops import placement
 from official_ext.progress import bar, epoch_table
 from official_ext.training import optimizers, start, trainer, warm_up
@@ -68,21 +69,44 @@ def test_the_time_of_compiling_is_apart(shapes_dir, tmp_path, capsys):
   assert f'Compiling took {first:.1f} s' in capsys.readouterr().out
 
 
-def test_one_program_trains_and_one_a_shape_evaluates(
-  shapes_dir, tmp_path, monkeypatch
-):
-  """Over a run that stops nowhere: 50 test images in batches of 20."""
-  built = []
-  start_build = start._build
+def train_by_xla(shapes_dir, folder, results):
+  """Runs `tiny.run` as on a GPU; puts what was traced and compiled."""
+  cache = folder / 'cache'
+  cache.mkdir(exist_ok=True)
+  compile_cache.os.environ['TF_XLA_FLAGS'] = (
+    f'--tf_xla_persistent_cache_directory={cache}'
+  )
+  built, start_build = [], start._build
 
-  def build(*args):
-    built.append(start_build(*args))
+  def build(team, *args):
+    # By this, Garden decides whether XLA compiles.
+    vars(team.request.params.runtime)['num_gpus'] = 1
+    built.append(start_build(team, *args))
     return built[-1]
 
-  monkeypatch.setattr(start, '_build', build)
-  tiny.run(shapes_dir, tmp_path)
+  start._build = build
+  with placement.as_on_accelerator():
+    tiny.run(shapes_dir, folder / 'run', AVERAGE)
   (made,) = built
-  assert made._run_steps.experimental_get_tracing_count() == 1
+  traced = [
+    function.experimental_get_tracing_count()
+    for function in (made._run_steps, made._run_eval)
+  ]
+  results.put((traced, sorted(path.name for path in cache.iterdir())))
+
+
+def test_one_program_trains_and_one_a_shape_evaluates(shapes_dir, tmp_path):
+  """Over a run of three epochs: 50 test images are in batches of 20."""
+  results = CONTEXT.SimpleQueue()
+  process = CONTEXT.Process(
+    target=train_by_xla, args=(shapes_dir, tmp_path, results)
+  )
+  process.start()
+  process.join(200)
+  assert process.exitcode == 0
+  traced, compiled = results.get()
+  assert traced == [1, 1]
+  assert len(compiled) == 3
 
 
 def test_a_gpus_chunks_are_the_same_run(shapes_dir, tmp_path, monkeypatch):
@@ -114,20 +138,35 @@ def test_a_gpus_chunks_are_the_same_run(shapes_dir, tmp_path, monkeypatch):
 
 @pytest.fixture
 def cache(monkeypatch, tmp_path):
+  """The folder on a machine with two GPUs of a kind."""
+  for number in range(2):
+    gpu = tmp_path / 'gpus' / str(number)
+    gpu.mkdir(parents=True)
+    (gpu / 'information').write_text('Model: \t NVIDIA H200\nIRQ:   1\n')
+  monkeypatch.setattr(gpus, '_FOLDER', tmp_path / 'gpus')
   for variable in ('TF_XLA_FLAGS', 'XLA_FLAGS'):
     monkeypatch.delenv(variable, raising=False)
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
   return compile_cache.folder()
 
 
-def test_the_cache_is_the_users_and_this_tensorflows(cache, tmp_path):
+def test_there_is_no_cache_without_a_gpu(cache, monkeypatch):
+  monkeypatch.setattr(gpus, '_FOLDER', cache / 'none')
   compile_cache.turn_on()
-  assert cache == tmp_path / 'official_ext' / f'xla-{tf.__version__}'
+  assert compile_cache.in_use() is None
+  assert not cache.exists()
+
+
+def test_the_cache_is_the_users_this_gpus_and_this_tensorflows(cache, tmp_path):
+  compile_cache.turn_on()
+  name = f'xla-{tf.__version__}-NVIDIA_H200'
+  assert cache == tmp_path / 'official_ext' / name
   assert cache.is_dir()
   flags = compile_cache.os.environ
   assert flags['TF_XLA_FLAGS'] == (
     f'--tf_xla_persistent_cache_directory={cache}'
   )
+  assert compile_cache.in_use() == cache
   compile_cache.turn_on()
   assert flags['TF_XLA_FLAGS'].count('=') == 1
 
@@ -156,10 +195,34 @@ def test_a_file_that_changed_is_removed(cache):
   ]
 
 
-def test_a_folder_that_cannot_be_made_is_done_without(monkeypatch, tmp_path):
+def compile_twice(folder, results):
+  """Puts what lies in a cache after each of two programs are compiled."""
+  compile_cache.os.environ['TF_XLA_FLAGS'] = (
+    f'--tf_xla_persistent_cache_directory={folder}'
+  )
+  for scale in (2.0, 3.0):
+    program = tf.function(lambda x, by=scale: by * x, jit_compile=True)
+    assert program(tf.constant(1.0)).numpy() == scale
+  results.put(sorted(path.name for path in folder.iterdir()))
+
+
+def test_a_second_process_compiles_nothing(tmp_path):
+  """By XLA on the CPU, which keeps what it compiles in the same way."""
+  results, found = CONTEXT.SimpleQueue(), []
+  for _ in range(2):
+    process = CONTEXT.Process(target=compile_twice, args=(tmp_path, results))
+    process.start()
+    process.join()
+    found.append(results.get())
+  assert len(found[0]) == 2
+  assert found[0] == found[1]
+
+
+def test_a_folder_that_cannot_be_made_is_done_without(
+  cache, monkeypatch, tmp_path
+):
   (tmp_path / 'file').touch()
   monkeypatch.setenv('XDG_CACHE_HOME', str(pathlib.Path(tmp_path, 'file')))
-  monkeypatch.delenv('TF_XLA_FLAGS', raising=False)
   compile_cache.turn_on()
   assert 'TF_XLA_FLAGS' not in compile_cache.os.environ
 

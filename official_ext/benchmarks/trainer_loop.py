@@ -77,6 +77,7 @@ class TrainerLoop:
         model_dir=model_dir,
         trainer=self._trainer,
         controller_cls=Controller,
+        enable_async_checkpointing=True,
       )
     self._controller = runner.controller
 

@@ -1,13 +1,15 @@
 """The checkpoints in a folder, and which of them are good."""
 
+import hashlib
 import os
 import pathlib
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
+import numpy as np
 import tensorflow as tf
 
 from official_ext.errors import UserError, reason
@@ -117,7 +119,7 @@ class Checkpoints:
     for unfinished in pathlib.Path(self.model_dir).glob('ckpt-*_temp'):
       shutil.rmtree(unfinished)
     if listed(self.model_dir)[-1:] != [path]:
-      _list_up_to(path, self._paths, self.model_dir)
+      list_up_to(path, self._paths, self.model_dir)
 
 
 def read_all(path: str, names: Iterable[str] | None = None) -> None:
@@ -129,6 +131,26 @@ def read_all(path: str, names: Iterable[str] | None = None) -> None:
   reader = tf.train.load_checkpoint(path)
   for name in reader.get_variable_to_shape_map() if names is None else names:
     reader.get_tensor(name)
+
+
+def digests(model_dir: str) -> dict[str, str]:
+  """Returns a digest of each tensor of the newest checkpoint, by its name.
+
+  What only counts saves is left out. Without a checkpoint there are none.
+  """
+  path = tf.train.latest_checkpoint(model_dir)
+  if path is None:
+    return {}
+  reader = tf.train.load_checkpoint(path)
+  return {
+    name: _digest(reader.get_tensor(name))
+    for name in reader.get_variable_to_shape_map()
+    if name.endswith('VARIABLE_VALUE') and 'save_counter' not in name
+  }
+
+
+def _digest(value: np.ndarray) -> str:
+  return hashlib.sha256(np.asarray(value).tobytes()).hexdigest()
 
 
 def listed(model_dir: str) -> list[str]:
@@ -155,7 +177,14 @@ def _newest_first(model_dir: str) -> list[str]:
   return on_list[-1:] + sorted(others, key=_number, reverse=True)
 
 
-def _list_up_to(last: str, paths: list[str], model_dir: str) -> None:
+def list_up_to(last: str, paths: Sequence[str], model_dir: str) -> None:
+  """Writes TensorFlow's list of checkpoints anew.
+
+  Args:
+    last: The one that it ends with.
+    paths: All that may stand on it, if they are there and not newer.
+    model_dir: Their folder.
+  """
   there = [path for path in paths if os.path.exists(f'{path}.index')]
   kept = sorted((p for p in there if _number(p) <= _number(last)), key=_number)
   # Names alone, in an absolute folder, so that the run can be moved.

@@ -1,13 +1,58 @@
-"""A folder that cannot be written to, told in one line."""
+"""Writes checkpoints while training goes on, and says what hinders it."""
 
+import atexit
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
 
 from official_ext.errors import RunError, reason
 from official_ext.machine import exchange
+
+
+def options(
+  beside: bool, then: Sequence[Callable[[str], None]] = ()
+) -> tf.train.CheckpointOptions:
+  """Returns how a checkpoint is to be written.
+
+  Args:
+    beside: Whether a thread writes it, while training goes on with what has
+      been copied to the host by then.
+    then: What to call with its path when it is whole, before it is put on
+      TensorFlow's list.
+  """
+  return tf.train.CheckpointOptions(
+    experimental_enable_async_checkpoint=beside,
+    # TensorFlow's manager adds to the list.
+    experimental_write_callbacks=list(then),
+  )
+
+
+def settle(checkpoint: tf.train.Checkpoint) -> None:
+  """Waits until what is being written is whole.
+
+  Raises:
+    Exception: Whatever has hindered it. TensorFlow would tell it with the next
+      one.
+  """
+  checkpoint.sync()
+  writer = checkpoint._async_checkpointer_impl
+  if writer is not None:
+    writer._check_async_thread_error()
+
+
+def finish(checkpoint: tf.train.Checkpoint) -> None:
+  """Ends the thread that writes, which would keep all variables alive.
+
+  Raises:
+    Exception: As `settle`.
+  """
+  writer = checkpoint._async_checkpointer_impl
+  if writer is not None:
+    checkpoint._async_checkpointer_impl = None
+    atexit.unregister(writer._join_async_save_thread)
+    writer._join_async_save_thread()
 
 
 @contextlib.contextmanager

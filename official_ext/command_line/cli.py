@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from absl import app, flags, logging
 from official.common import flags as tfm_flags
 
-from official_ext.command_line import compile_cache
 from official_ext.errors import Stopped, UserError
+from official_ext.machine import compile_cache
 
 FLAGS = flags.FLAGS
 
@@ -32,9 +32,9 @@ def define_flags() -> None:
   )
   flags.DEFINE_bool(
     'compile_cache',
-    False,
-    "Keep what XLA compiles in the user's cache folder, for the next run on "
-    'the same kind of device.',
+    True,
+    "Keep what XLA compiles for a GPU in the user's cache folder, for the next "
+    'run on the same kind of GPU.',
   )
 
 
@@ -102,8 +102,8 @@ def run(main: Callable[..., int | None], takes_files: bool = False) -> None:
     except UserError as error:
       if FLAGS.traceback:
         raise
-      # gin adds lines of its own to what passes through a configurable.
-      print(f'error: {str(error).splitlines()[0]}', file=sys.stderr)
+      for line in error.lines:
+        print(f'error: {line}', file=sys.stderr)
       return error.status
     except Stopped as stop:
       print(stop)

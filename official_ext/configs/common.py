@@ -10,6 +10,9 @@ from official_ext.errors import UserError
 from official_ext.schema import fields, parts
 from official_ext.schema.fields import Tie
 
+# Where a config has the seed of a training.
+SEEDS = ('runtime.seed', 'task.train_data.seed')
+
 
 @parts.part('runtime')
 @dataclasses.dataclass

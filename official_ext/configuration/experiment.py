@@ -6,7 +6,6 @@ import dataclasses
 import difflib
 import os
 import re
-import types
 from typing import Any
 
 import tensorflow as tf
@@ -19,6 +18,7 @@ from official.modeling.hyperparams import params_dict
 from official_ext.configs import backbones, common, validation
 from official_ext.configs.image_classification import ImageClassificationTask
 from official_ext.configuration import gin_config, places
+from official_ext.configuration.flags import Flags
 from official_ext.dataloaders import data_sets
 from official_ext.errors import UserError, one_line, reason
 from official_ext.files import safe_yaml
@@ -156,13 +156,14 @@ def _with_place(text: str) -> str:
   return f'{found[0]} ({place}){line[found.end() :]}'
 
 
-def parse(flags_obj: Any) -> Experiment:
+def parse(flags_obj: Any, store: data_sets.Store | None = None) -> Experiment:
   """Returns what the flags, and gin before them, ask for.
 
   What is left open is filled in from the machine and the data.
 
   Args:
     flags_obj: Garden's flags.
+    store: What runs of this process have read before.
 
   Raises:
     UserError: If something in it cannot work.
@@ -186,7 +187,7 @@ def parse(flags_obj: Any) -> Experiment:
     # with others, they are to follow from those.
     chosen = _changed(params.trainer, made.trainer)
     chosen -= {'steps_per_epoch', *common.following_counts(from_files.trainer)}
-    data = _fit_to_data(params, chosen | parser.trainer_keys)
+    data = _fit_to_data(params, chosen | parser.trainer_keys, store)
   try:
     params.validate()
   except KeyError as error:
@@ -210,7 +211,7 @@ def parse_gin_alone() -> cfg.ExperimentConfig:
       f'gin binds arguments of {other}, but only {DEFAULT} is trained here; '
       'leave them out.'
     )
-  parser = ExperimentParser(types.SimpleNamespace(experiment=DEFAULT))
+  parser = ExperimentParser(Flags(DEFAULT))
   made = parser.base_experiment()
   params = copy.deepcopy(made)
   _forget_lengths(params)
@@ -328,7 +329,9 @@ def _changed(config: Any, made: Any) -> set[str]:
 
 
 def _fit_to_data(
-  params: cfg.ExperimentConfig, chosen: set[str]
+  params: cfg.ExperimentConfig,
+  chosen: set[str],
+  store: data_sets.Store | None,
 ) -> data_sets.DataSets:
   """Takes classes, image size and steps from the data where left open.
 
@@ -336,12 +339,13 @@ def _fit_to_data(
     params: Changed.
     chosen: Fields of the trainer that stay; other counts of steps follow the
       data.
+    store: What has been read before.
 
   Returns:
     The data, opened.
   """
   task = params.task
-  data = data_sets.DataSets(task)
+  data = data_sets.DataSets(task, store)
   if devices.has_to_set_up_first(params.runtime):
     data.prepare_in_own_process()
   train, test = data.train.info, data.test.info

@@ -137,12 +137,12 @@ def _training(
     rows: tf.Tensor,
   ) -> tuple[Any, tf.Tensor]:
     labels = tf.gather(data.labels, rows)
+    places, size = first + tf.range(batch_size), data.info.image_shape[:2]
+    choices = preprocessing.choose(params, epoch, step, places, size, ranks)
     if preprocessing.on_device(params):
-      where = preprocessing.Unprocessed(rows, epoch, step, first, ranks)
-      return where, labels
+      return preprocessing.Unprocessed(rows, choices), labels
     images = tf.gather(data.images, rows)
-    batch = preprocessing.Unprocessed(images, epoch, step, first, ranks)
-    return preprocessing.for_training(batch, params), labels
+    return preprocessing.apply(images, params, choices), labels
 
   if _service(params):
     # Its workers take from this range in turns.

@@ -1,6 +1,9 @@
 """The data of a run: opened once, and each split decoded once."""
 
+import dataclasses
 import functools
+from collections.abc import Sequence
+from typing import Any
 
 import tensorflow_datasets as tfds
 
@@ -11,8 +14,26 @@ from official_ext.configs.image_classification import (
 from official_ext.dataloaders import image_source, in_memory, tfds_builder
 from official_ext.dataloaders.image_source import ImageDataInfo, ImageSource
 from official_ext.dataloaders.in_memory import ImageData
+from official_ext.dataloaders.resident import ResidentImages
 
-__all__ = ['DataSets', 'ImageDataInfo']
+__all__ = ['DataSets', 'ImageDataInfo', 'Store']
+
+
+@dataclasses.dataclass
+class Store:
+  """What the runs of a process have opened and read so far.
+
+  Attributes:
+    builders: Data sets, by name and folder.
+    loaded: Images in the memory of the host.
+    resident: Images on devices.
+  """
+
+  builders: dict[Any, tfds.core.DatasetBuilder] = dataclasses.field(
+    default_factory=dict
+  )
+  loaded: dict[Any, ImageData] = dataclasses.field(default_factory=dict)
+  resident: dict[Any, ResidentImages] = dataclasses.field(default_factory=dict)
 
 
 class DataSets:
@@ -21,11 +42,15 @@ class DataSets:
   Nothing is opened before it is asked for, and nothing decoded before `load`.
   """
 
-  def __init__(self, task: ImageClassificationTask):
-    """Takes the config of the task, which may still change."""
+  def __init__(self, task: ImageClassificationTask, store: Store | None = None):
+    """Takes the config of the task, which may still change.
+
+    Args:
+      task: The config.
+      store: Where to look first, and to keep what is opened and read.
+    """
     self._task = task
-    self._builders: dict[tuple[str, str], tfds.core.DatasetBuilder] = {}
-    self._loaded: dict[tuple[str, ...], ImageData] = {}
+    self._store = store or Store()
 
   @functools.cached_property
   def train(self) -> ImageSource:
@@ -46,16 +71,29 @@ class DataSets:
     Raises:
       UserError: If they do not fit the model or the memory, or are damaged.
     """
-    key = (
-      params.tfds_name,
-      params.tfds_data_dir,
-      params.tfds_split,
-      params.image_field_key,
-      params.label_field_key,
-    )
-    if key not in self._loaded:
-      self._loaded[key] = in_memory.load(self._source(params), self._task.model)
-    return self._loaded[key]
+    key, source = _key(params), self._source(params)
+    in_memory.check_model(source, self._task.model)
+    if key not in self._store.loaded:
+      self._store.loaded[key] = in_memory.load(source)
+    return self._store.loaded[key]
+
+  def reside(
+    self, params: DataConfig, devices: Sequence[str]
+  ) -> ResidentImages:
+    """Returns the images of a split on each of some devices.
+
+    Args:
+      params: The task's training or validation data, or others like them.
+      devices: Those of the replicas of this process, in their order.
+
+    Raises:
+      UserError: As `load`, or if they do not fit on a device.
+    """
+    key = _key(params), tuple(devices)
+    if key not in self._store.resident:
+      images = ResidentImages(self.load(params), devices)
+      self._store.resident[key] = images
+    return self._store.resident[key]
 
   def prepare_in_own_process(self) -> None:
     """Prepares the data where TensorFlow must not compute anything yet here."""
@@ -73,8 +111,20 @@ class DataSets:
 
   def _open(self, params: DataConfig) -> ImageSource:
     key = params.tfds_name, params.tfds_data_dir
-    if key not in self._builders:
-      self._builders[key] = tfds_builder.open_builder(
+    builders = self._store.builders
+    if key not in builders:
+      builders[key] = tfds_builder.open_builder(
         *key, image_source.place_of(params)
       )
-    return image_source.find(self._builders[key], params)
+    return image_source.find(builders[key], params)
+
+
+def _key(params: DataConfig) -> tuple[str, ...]:
+  """Returns what images are told from others by."""
+  return (
+    params.tfds_name,
+    params.tfds_data_dir,
+    params.tfds_split,
+    params.image_field_key,
+    params.label_field_key,
+  )

@@ -33,9 +33,7 @@ class ImageData:
   labels: tf.Tensor
 
 
-def load(
-  source: image_source.ImageSource, model: ImageClassificationModel
-) -> ImageData:
+def load(source: image_source.ImageSource) -> ImageData:
   """Reads a split of a data set into memory.
 
   Each image is decoded once, in the order of the data set, and kept as it is,
@@ -43,12 +41,10 @@ def load(
 
   Args:
     source: Which data set and split.
-    model: What is to read it.
 
   Raises:
-    UserError: If it does not fit the model or the memory, or is damaged.
+    UserError: If it does not fit in the memory, or is damaged.
   """
-  _check_model(source, model)
   _check_memory(source)
   try:
     images, labels = _read(source)
@@ -70,9 +66,14 @@ def _damaged(source: image_source.ImageSource, reason: str) -> UserError:
   )
 
 
-def _check_model(
+def check_model(
   source: image_source.ImageSource, model: ImageClassificationModel
 ) -> None:
+  """Raises where a model cannot read the images, or tell the classes apart.
+
+  Raises:
+    UserError: It names the data set and the model's option.
+  """
   info = source.info
   if list(model.input_size) != list(info.image_shape):
     raise UserError(

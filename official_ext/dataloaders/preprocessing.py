@@ -24,24 +24,16 @@ _SPLIT = 3
 
 
 class Unprocessed(NamedTuple):
-  """Rows of a global batch, with all that their augmentation depends on.
+  """Images, and what is to become of each of them.
 
   Attributes:
     images: uint8 `[rows, height, width, channels]`; or int32 `[rows]`, their
       places in the data set, where the images are resident.
-    epoch: int32 scalar.
-    step: int32 scalar, the step within the epoch.
-    first_row: int32 scalar, the place of the first image in the global batch.
-    ranks: int32 `[rows, n]` with n stratified augmentations, nothing without:
-      the places of each image in n random orders of the epoch, one to make each
-      of their choices by.
+    choices: A tensor an augmentation, `[rows, …]`; see `choose`.
   """
 
   images: tf.Tensor
-  epoch: tf.Tensor
-  step: tf.Tensor
-  first_row: tf.Tensor
-  ranks: tf.Tensor | tuple[()] = ()
+  choices: tuple[tf.Tensor, ...]
 
 
 def on_device(params: DataConfig) -> bool:
@@ -55,33 +47,41 @@ def augmentations(params: DataConfig) -> list[ImageAugmentation]:
   return [one.get() for one in params.augmentations]
 
 
-def for_training(batch: Unprocessed, params: DataConfig) -> tf.Tensor:
-  """Augments and normalises some rows of a global batch.
+def choose(
+  params: DataConfig,
+  epoch: tf.Tensor,
+  step: tf.Tensor,
+  rows: tf.Tensor,
+  size: Sequence[int],
+  ranks: tf.Tensor | tuple[()] = (),
+) -> tuple[tf.Tensor, ...]:
+  """Makes the choices for some rows of a global batch, on the host.
 
-  A pure function of its arguments, on the host or compiled for an accelerator.
-  The choices are drawn for the whole global batch, so that each of several
-  replicas makes its rows as a single one would.
+  They are drawn for the whole batch, so that each of several replicas makes its
+  rows as a single one would. What compiles for an accelerator is told of them:
+  random numbers would be half of its code.
 
   Args:
-    batch: Images and where in the training they are.
     params: Training data. A `seed` of None is 0.
+    epoch: int32 scalar.
+    step: int32 scalar, the step within the epoch.
+    rows: int32 `[rows]`, places in the global batch.
+    size: Height and width of the images.
+    ranks: int32 `[rows, n]` with n stratified augmentations, nothing without:
+      the places of each image in n random orders of the epoch, one to make each
+      of their choices by; see `draw_ranks`.
 
   Returns:
-    Images of `params.dtype`, `[rows, height, width, channels]`.
+    A tensor an augmentation, with a choice for each row.
   """
-  images = batch.images
-  seed = stateless_random.make_seed(params.seed or 0, batch.epoch, batch.step)
-  rows = batch.first_row + tf.range(tf.shape(images)[0])
-  choices = [
-    tf.gather(choice, rows) for choice in draw(params, seed, images.shape[1:3])
-  ]
+  seed = stateless_random.make_seed(params.seed or 0, epoch, step)
+  choices = [tf.gather(choice, rows) for choice in draw(params, seed, size)]
   stratified = 0
   for place, augmentation in enumerate(augmentations(params)):
     if augmentation.is_stratified:
-      ranks = tf.gather(batch.ranks, stratified, axis=1)
-      choices[place] = augmentation.spread(ranks)
+      choices[place] = augmentation.spread(tf.gather(ranks, stratified, axis=1))
       stratified += 1
-  return apply(images, params, choices)
+  return tuple(choices)
 
 
 def for_evaluation(images: tf.Tensor, params: DataConfig) -> tf.Tensor:
@@ -110,7 +110,7 @@ def draw(
 def draw_ranks(
   params: DataConfig, epoch: tf.Tensor, num_examples: int
 ) -> tf.Tensor | tuple[()]:
-  """Draws the `ranks` of all images of an epoch.
+  """Draws the ranks of all images of an epoch, for `choose`.
 
   Args:
     params: Training data.

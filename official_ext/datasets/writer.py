@@ -7,16 +7,18 @@ import os
 import pathlib
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
 import tqdm
 
+from official_ext import errors
 from official_ext.datasets import procedural_shapes
+from official_ext.datasets.channel_statistics import ChannelStatistics
 from official_ext.errors import UserError
-from official_ext.local_data import cifar10_archive, image_folder
+from official_ext.local_data.examples import Example, LabelledImages
 
 _Examples = Iterable[tuple[int, dict[str, Any]]]
 
@@ -29,53 +31,53 @@ class Cifar10(  # type: ignore[call-arg]
   Version, features, keys and so the order of the examples are TFDS' own.
   """
 
-  def __init__(
-    self, splits: Mapping[str, cifar10_archive.Split], **kwargs: Any
-  ):
-    """Takes the splits, and the arguments of a TFDS builder."""
-    self._splits = splits
+  def __init__(self, images: LabelledImages, **kwargs: Any):
+    """Takes the images, and the arguments of a TFDS builder."""
+    self._images = images
     super().__init__(**kwargs)
 
   def _split_generators(
     self, dl_manager: tfds.download.DownloadManager
   ) -> dict[str, _Examples]:
     del dl_manager  # There is nothing to download.
-    self.info.features['label'].names = list(cifar10_archive.CLASS_NAMES)
-    return {name: self._generate_examples(name) for name in self._splits}
+    self.info.features['label'].names = list(self._images.class_names)
+    return {name: self._generate_examples(name) for name in self._images.splits}
 
   def _generate_examples(self, split: str) -> _Examples:
-    images, labels = self._splits[split]
-    pairs = zip(images, labels, strict=True)
-    for index, (image, label) in enumerate(_bar(pairs, split, len(labels))):
+    for index, example in enumerate(_bar(self._images, split)):
       example_id = f'{split}_{index:05d}'
-      yield index, {'id': example_id, 'image': image, 'label': label}
+      image = example.read()
+      yield index, {'id': example_id, 'image': image, 'label': example.label}
 
 
-class ImageFolder(  # type: ignore[call-arg]
+class LocalImages(  # type: ignore[call-arg]
   tfds.core.GeneratorBasedBuilder, skip_registration=True
 ):
-  """A data set of images in class folders, under a name of the user's."""
+  """A data set of images of the user's own, under a name of the user's.
+
+  Attributes:
+    train_statistics: Of the training images, once they are written.
+  """
 
   VERSION = tfds.core.Version('1.0.0')
 
-  def __init__(
-    self, name: str, folder: image_folder.ImageFolder, **kwargs: Any
-  ):
+  def __init__(self, name: str, images: LabelledImages, **kwargs: Any):
     """Takes the name, the images, and the arguments of a TFDS builder."""
     self.name = name
-    self._folder = folder
+    self._images = images
+    self.train_statistics = ChannelStatistics(images.image_shape[-1])
     super().__init__(**kwargs)
 
   def _info(self) -> tfds.core.DatasetInfo:
     return tfds.core.DatasetInfo(
       builder=self,
-      description='Images from class folders.',
+      description='Images of the user, from local files.',
       features=tfds.features.FeaturesDict(
         {
           'image': tfds.features.Image(
-            shape=self._folder.image_shape, encoding_format='png'
+            shape=self._images.image_shape, encoding_format='png'
           ),
-          'label': tfds.features.ClassLabel(names=self._folder.class_names),
+          'label': tfds.features.ClassLabel(names=self._images.class_names),
         }
       ),
       supervised_keys=('image', 'label'),
@@ -86,18 +88,20 @@ class ImageFolder(  # type: ignore[call-arg]
   ) -> dict[str, _Examples]:
     del dl_manager  # There is nothing to download.
     return {
-      split: self._generate_examples(split) for split in self._folder.files
+      split: self._generate_examples(split) for split in self._images.splits
     }
 
   def _generate_examples(self, split: str) -> _Examples:
-    files = self._folder.files[split]
-    for index, (path, label) in enumerate(_bar(files, split, len(files))):
-      image = image_folder.read(path, self._folder.image_shape)
-      yield index, {'image': image, 'label': label}
+    for index, example in enumerate(_bar(self._images, split)):
+      image = example.read()
+      if split == 'train':
+        self.train_statistics.add(image)
+      yield index, {'image': image, 'label': example.label}
 
 
-def _bar(items: Iterable[Any], split: str, total: int) -> Iterable[Any]:
-  return tqdm.tqdm(items, f'Writing {split}', total, unit=' images')
+def _bar(images: LabelledImages, split: str) -> Iterable[Example]:
+  examples = images.splits[split]
+  return tqdm.tqdm(examples, f'Writing {split}', unit=' images')
 
 
 def check_name(name: str) -> None:
@@ -163,12 +167,24 @@ def write(builder: tfds.core.DatasetBuilder) -> None:
     for path in missing:
       with contextlib.suppress(OSError):
         path.rmdir()
-    if isinstance(error, OSError | tf.errors.OpError):
-      reason = ' '.join(str(error).split())
-      raise UserError(
-        f'{place} cannot be written: {reason}; free space or choose another '
-        '--data_dir.'
-      ) from error
+    for cause in _causes(error):
+      # The generator's own, to which TFDS has added its view.
+      if isinstance(cause, UserError):
+        raise
+      if isinstance(cause, OSError | tf.errors.OpError):
+        reason = errors.reason(cause).split('; ')[-1]  # TensorFlow's, no path.
+        raise UserError(
+          f'{place} cannot be written ({reason}); free space or choose another '
+          '--data_dir.'
+        ) from error
     raise
   finally:
     tfds.enable_progress_bar()
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+  """Yields an error and what it was raised from: TFDS wraps TensorFlow's."""
+  cause: BaseException | None = error
+  while cause:
+    yield cause
+    cause = cause.__cause__

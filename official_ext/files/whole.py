@@ -23,6 +23,24 @@ def write(path: pathlib.Path, text: str) -> None:
       new.unlink(missing_ok=True)
 
 
+def link(path: str, name: str) -> None:
+  """Gives a file that nobody changes another name, in place of what has it.
+
+  Where there are no hard links, the other is a copy.
+
+  Raises:
+    OSError: If it cannot be made.
+  """
+  new = f'{name}.new'
+  with contextlib.suppress(FileNotFoundError):
+    os.unlink(new)
+  try:
+    os.link(path, new)
+  except OSError:
+    shutil.copyfile(path, new)
+  os.replace(new, name)
+
+
 def write_anew(path: pathlib.Path, text: str) -> None:
   """Writes a file; an old one that says something else is set aside.
 

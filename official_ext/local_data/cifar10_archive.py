@@ -9,17 +9,19 @@ import contextlib
 import dataclasses
 import gzip
 import io
+import math
 import pathlib
 import posixpath
 import tarfile
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from official_ext.errors import UserError
-from official_ext.local_data import restricted_pickle
+from official_ext.local_data import examples, restricted_pickle
+from official_ext.local_data.examples import Example, LabelledImages
 
 CLASS_NAMES = (
   'airplane',
@@ -34,7 +36,8 @@ CLASS_NAMES = (
   'truck',
 )
 BATCH_SIZE = 10_000  # images in each of the six files
-_PIXELS = 32 * 32 * 3
+IMAGE_SHAPE = (32, 32, 3)
+_PIXELS = math.prod(IMAGE_SHAPE)
 
 # The largest true file, a pickle, has 31 MB, and the largest archive 187 MB.
 _MAX_FILE_BYTES = 2**26
@@ -44,14 +47,7 @@ _GZIP_MAGIC = b'\x1f\x8b'
 _MEND = 'get CIFAR-10 anew from https://www.cs.toronto.edu/~kriz/cifar.html.'
 
 
-class Split(NamedTuple):
-  """Images, uint8 `[n, 32, 32, 3]`, and labels, int64 `[n]`, in 0 to 9."""
-
-  images: np.ndarray
-  labels: np.ndarray
-
-
-def read(source: pathlib.Path) -> dict[str, Split]:
+def read(source: pathlib.Path) -> LabelledImages:
   """Reads all of CIFAR-10.
 
   Args:
@@ -79,10 +75,11 @@ def read(source: pathlib.Path) -> dict[str, Split]:
     names = layout.parse_names(files[layout.meta_file])
     if names != CLASS_NAMES:
       raise _MalformedError(f'its classes are {names}')
-  return {
+  splits = {
     'train': _join(source, layout, layout.train_files, files),
     'test': _join(source, layout, (layout.test_file,), files),
   }
+  return LabelledImages(CLASS_NAMES, IMAGE_SHAPE, splits)
 
 
 class _MalformedError(Exception):
@@ -106,9 +103,9 @@ def _join(
   layout: '_Layout',
   names: tuple[str, ...],
   files: Mapping[str, bytes],
-) -> Split:
+) -> list[Example]:
   """Parses batches and puts them one after the other."""
-  images, labels = [], []
+  joined: list[Example] = []
   for name in names:
     with _parsing(f'{source}: {name}'):
       batch_images, batch_labels = layout.parse_batch(files[name])
@@ -117,9 +114,9 @@ def _join(
           f'labels from {batch_labels.min()} to {batch_labels.max()}, not 0 '
           f'to {len(CLASS_NAMES) - 1}'
         )
-    images.append(batch_images.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
-    labels.append(batch_labels)
-  return Split(np.concatenate(images), np.concatenate(labels))
+    images = batch_images.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    joined += examples.of_array(images, batch_labels, name)
+  return joined
 
 
 def _parse_binary_batch(content: bytes) -> tuple[np.ndarray, np.ndarray]:

@@ -1,244 +1,166 @@
-"""Reads images sorted into folders: FOLDER/{train,test}/CLASS/*.{png,jpg,jpeg}.
+"""Reads images sorted into the folders of their classes.
 
-The folder is taken for untrusted: an image's size is checked before it is
-decoded, and each image is decoded once before anything is made of any.
+Each image is decoded once before anything is made of any, and all that is wrong
+is told at once.
 """
 
-import dataclasses
-import os
+import functools
 import pathlib
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import tqdm
-from PIL import Image, ImageOps
 
 from official_ext.errors import UserError
+from official_ext.local_data import examples, folder_layout, picture, test_split
+from official_ext.local_data.examples import Example, LabelledImages
+from official_ext.local_data.picture import ORIENTATION, TURNED, has_16_bits
+from official_ext.local_data.tally import Problems, Tally, and_more
 
-SPLITS = ('train', 'test')
-# In pixels. A file of a few kilobytes can claim to hold gigabytes.
-MAX_SIDE = 1024
+__all__ = ['ORIENTATION', 'TURNED', 'has_16_bits', 'read']
 
-_SUFFIXES = ('.png', '.jpg', '.jpeg')
-_FORMATS = ('PNG', 'JPEG')
-# Pillow's modes that 8-bit RGB can hold exactly where nothing is transparent.
-_EXACT_MODES = ('RGB', 'RGBA', 'L', 'LA', 'P', '1')
-ORIENTATION = 0x0112  # The EXIF tag,
-TURNED = range(2, 9)  # and its values of images that are not stored upright.
-
-
-@dataclasses.dataclass(frozen=True)
-class ImageFolder:
-  """Images in class folders, each decoded once and found to be sound.
-
-  Attributes:
-    class_names: Sorted names of the class folders; a label is an index of it.
-    files: Image files and their labels, by split.
-    image_shape: Height, width and 3 channels of every image.
-    num_converted: Number of images that are not stored as RGB.
-    num_turned: Number of images that are not stored as their camera was held.
-    mean_rgb: Mean of each channel over the training images, in 0 to 255.
-    stddev_rgb: Standard deviation of each channel, likewise.
-  """
-
-  class_names: tuple[str, ...]
-  files: Mapping[str, Sequence[tuple[pathlib.Path, int]]]
-  image_shape: tuple[int, int, int]
-  num_converted: int
-  num_turned: int
-  mean_rgb: tuple[float, ...]
-  stddev_rgb: tuple[float, ...]
+_SIZES_TOLD = 3
+# Of images that are kept in memory, so that they are not read once more when
+# they are written: 350,000 of CIFAR-10's size.
+_KEPT_BYTES = 2**30
 
 
-def scan(folder: pathlib.Path) -> ImageFolder:
-  """Lists the images of a folder and checks each, behind a progress bar.
+def read(
+  folder: pathlib.Path,
+  options: picture.Options,
+  test_share: float | None = None,
+) -> LabelledImages:
+  """Lists the images of a folder and reads each, behind a progress bar.
 
   Args:
-    folder: Holds the folders train and test, which hold the same class folders.
-
-  Raises:
-    UserError: If a folder is missing or empty, or a file is not an image, or
-      not one that `read` takes, or not of the size of the others.
-  """
-  class_names = _class_names(folder)
-  files = {split: _list_files(folder, split, class_names) for split in SPLITS}
-  height, width, _ = _decode(files['train'][0][0])[0].shape
-  shape = (height, width, 3)
-  sums, squares = np.zeros((2, 3), np.int64)
-  num_converted = num_turned = 0
-  for split in SPLITS:
-    for path, _ in tqdm.tqdm(files[split], f'Checking {split}', unit=' images'):
-      image, mode, turned = _decode(path)
-      _check_shape(path, image, shape)
-      num_converted += mode != 'RGB'
-      num_turned += turned
-      if split == 'train':
-        pixels = image.reshape(-1, 3).astype(np.int64)
-        sums += pixels.sum(axis=0)
-        squares += (pixels**2).sum(axis=0)
-  count = len(files['train']) * shape[0] * shape[1]
-  mean = sums / count
-  stddev = np.sqrt(squares / count - mean**2)
-  return ImageFolder(
-    class_names,
-    files,
-    shape,
-    num_converted,
-    num_turned,
-    tuple(mean.round(2).tolist()),
-    tuple(stddev.round(2).tolist()),
-  )
-
-
-def read(path: pathlib.Path, shape: tuple[int, int, int]) -> np.ndarray:
-  """Reads an image.
-
-  Greyscale and palette images, and those with an alpha channel that is opaque
-  throughout, become RGB; no pixel changes its colour. It is turned as its
-  camera noted.
-
-  Args:
-    path: A PNG or JPEG file.
-    shape: Height, width and 3 channels that it must have.
+    folder: See `folder_layout`.
+    options: What is done to each image.
+    test_share: Share of the images that is to be drawn for test, or None.
 
   Returns:
-    uint8 of that shape.
+    Images of three channels.
 
   Raises:
-    UserError: If it is damaged, or is another image than that.
+    UserError: With all that is wrong: a folder is missing or empty, a file is
+      not an image that `picture.read` takes, the images have several sizes.
   """
-  image = _decode(path)[0]
-  _check_shape(path, image, shape)
-  return image
+  problems = Problems()
+  layout = folder_layout.find(folder, problems)
+  test_split.check(layout.files, test_share, str(folder), problems)
+  reader = _Reader(options, problems)
+  splits = {
+    split: reader.read(split, files) for split, files in layout.files.items()
+  }
+  reader.check_sizes(folder)
+  problems.raise_any()
+  width, height = reader.stored_size()
+  return LabelledImages(
+    layout.class_names,
+    (height, width, 3),
+    splits,
+    (*layout.notes, *reader.notes()),
+  )
 
 
-def has_16_bits(image: Image.Image) -> bool:
-  """Whether a PNG, not decoded yet, has colours of 16 bits.
+class _Reader:
+  """Reads pictures, and counts what was done to them."""
 
-  Pillow calls them RGB like those of 8 bits, and leaves out the lower eight.
+  def __init__(self, options: picture.Options, problems: Problems):
+    self._options = options
+    self._problems = problems
+    self._room = _KEPT_BYTES
+    self._changes: Tally[str] = Tally()
+    self._sizes: Tally[tuple[int, int]] = Tally()
+
+  def read(self, split: str, files: folder_layout.Files) -> list[Example]:
+    """Returns the pictures of a split that can be read."""
+    found = []
+    for path, label in tqdm.tqdm(files, f'Checking {split}', unit=' images'):
+      try:
+        found.append(self._example(path, label))
+      except picture.PictureError as error:
+        self._problems.add(error.where, error.what, error.mend)
+    return found
+
+  def _example(self, path: pathlib.Path, label: int) -> Example:
+    pixels, size, changes = picture.read(path, self._options)
+    for change in changes:
+      self._changes.add(change, path)
+    self._sizes.add(size, path)
+    digest = examples.digest(pixels)
+    again = functools.partial(_read_again, path, self._options, digest)
+    self._room -= pixels.nbytes
+    read = again if self._room < 0 else lambda: pixels
+    return Example(read, label, str(path), digest, examples.is_grey(pixels))
+
+  def check_sizes(self, folder: pathlib.Path) -> None:
+    """Adds to the problems where the images would not be of one size."""
+    sizes = sorted(self._sizes, key=lambda found: -found[1])
+    if self._options.side or len(sizes) < 2:
+      return
+    told = [
+      f'{count:,} of {width}×{height} (the first: {first})'
+      for (width, height), count, first in sizes[:_SIZES_TOLD]
+    ]
+    if len(sizes) > _SIZES_TOLD:
+      told.append(f'and {len(sizes) - _SIZES_TOLD:,} other sizes')
+    self._problems.add(
+      folder,
+      f'images of several sizes, {", ".join(told)}',
+      f'give --resize {_side_for(sizes)}, or bring them to one size',
+    )
+
+  def stored_size(self) -> tuple[int, int]:
+    """Returns the width and the height of every image that was read."""
+    if self._options.side:
+      return self._options.side, self._options.side
+    ((size, _, _),) = self._sizes
+    return size
+
+  def notes(self) -> list[str]:
+    """Returns what was done to the images, a line for each kind."""
+    lines = [
+      f'{change}: {and_more(first, count)}.'
+      for change, count, first in self._changes
+    ]
+    return lines + self._scaling()
+
+  def _scaling(self) -> list[str]:
+    """Returns a line that says how many images were scaled, and how."""
+    side = self._options.side
+    if not side:
+      return []
+    counts = {size: count for size, count, _ in self._sizes}
+    total = sum(counts.values())
+    scaled = total - counts.get((side, side), 0)
+    enlarged = sum(count for size, count in counts.items() if min(size) < side)
+    return [
+      f'Brought to {side}×{side}: {scaled:,} of {total:,} images, by scaling '
+      'the shorter side (antialiased, Lanczos) and cropping around the centre; '
+      f'{enlarged:,} of them were smaller.'
+    ]
+
+
+def _side_for(sizes: Sequence[tuple[tuple[int, int], int, str]]) -> int:
+  """Returns a side to offer: about that of most images, but not a large one."""
+  sides = [min(size) for size, _, _ in sizes]
+  usual = np.median(np.repeat(sides, [count for _, count, _ in sizes]))
+  nearest = round(usual / examples.MIN_SIDE) * examples.MIN_SIDE
+  return min(picture.USUAL_SIDE, max(nearest, examples.MIN_SIDE))
+
+
+def _read_again(
+  path: pathlib.Path, options: picture.Options, digest: bytes
+) -> np.ndarray:
+  """Reads an image that was read before.
+
+  Raises:
+    UserError: If it is another one.
   """
-  tiles = getattr(image, 'tile', [])
-  return image.mode in _EXACT_MODES and any(
-    str(tile[-1]).endswith(';16B') for tile in tiles
-  )
-
-
-def _decode(path: pathlib.Path) -> tuple[np.ndarray, str, bool]:
-  """Returns an image as RGB, Pillow's mode of its file, if it was turned."""
-  with _open(path) as image:
-    mode = f'{image.mode} of 16 bits' if has_16_bits(image) else image.mode
-    try:
-      # Where there is no alpha channel, the conversion adds an opaque one.
-      exact = mode in _EXACT_MODES and (
-        image.convert('RGBA').getchannel('A').getextrema() == (255, 255)
-      )
-      turned = image.getexif().get(ORIENTATION) in TURNED
-      rgb = np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
-    except Exception as error:  # Of any type: damage comes in many kinds.
-      raise _damaged(path, error) from error
-    if not exact:
-      raise UserError(
-        f'{path} has mode {mode} or transparent pixels, which 8-bit RGB '
-        'cannot hold exactly; save it as 8-bit RGB.'
-      )
-    return rgb, mode, turned
-
-
-def _check_shape(
-  path: pathlib.Path, image: np.ndarray, shape: tuple[int, ...]
-) -> None:
-  if image.shape != shape:
+  pixels = picture.read(path, options).pixels
+  if examples.digest(pixels) != digest:
     raise UserError(
-      f'{path} is {image.shape[1]}×{image.shape[0]} pixels, but others are '
-      f'{shape[1]}×{shape[0]}; bring all images to one size.'
+      f'{path} has changed while the images were read; run the same command '
+      'again.'
     )
-
-
-def _open(path: pathlib.Path) -> Image.Image:
-  """Reads the header of an image and checks the size that it states."""
-  try:
-    with warnings.catch_warnings():
-      warnings.simplefilter('error', Image.DecompressionBombWarning)
-      image = Image.open(path, formats=_FORMATS)
-  except Exception as error:  # Of any type: damage comes in many kinds.
-    raise _damaged(path, error) from error
-  if max(image.size) > MAX_SIDE:
-    image.close()
-    raise UserError(
-      f'{path} is {image.width}×{image.height} pixels; scale it down to '
-      f'{MAX_SIDE}×{MAX_SIDE} or less.'
-    )
-  return image
-
-
-def _damaged(path: pathlib.Path, error: Exception) -> UserError:
-  reason = ' '.join(str(error).split())
-  return UserError(
-    f'{path} cannot be read as PNG or JPEG ({reason}); mend or remove it.'
-  )
-
-
-def _class_names(folder: pathlib.Path) -> tuple[str, ...]:
-  """Returns the names of the class folders, the same in both splits."""
-  train, test = (
-    {entry.name for entry in _entries(folder / split, folder)}
-    for split in SPLITS
-  )
-  for name in sorted(train ^ test):
-    there, lacking = SPLITS if name in train else SPLITS[::-1]
-    raise UserError(
-      f'{folder / there / name} has no counterpart in {folder / lacking}; both '
-      'must hold the same class folders.'
-    )
-  if len(train) < 2:
-    raise UserError(
-      f'{folder / "train"} has {len(train)} class folders; sort the images '
-      'into at least two.'
-    )
-  return tuple(sorted(train))
-
-
-def _list_files(
-  folder: pathlib.Path, split: str, class_names: Sequence[str]
-) -> list[tuple[pathlib.Path, int]]:
-  """Returns the image files of a split and their labels, in a fixed order."""
-  files = []
-  for label, name in enumerate(class_names):
-    entries = _entries(folder / split / name, folder)
-    for path in entries:
-      if not path.is_file() or path.suffix.lower() not in _SUFFIXES:
-        raise UserError(
-          f'{path} is not a file named {", ".join(_SUFFIXES)}; convert or '
-          'remove it.'
-        )
-      files.append((path, label))
-  return files
-
-
-def _entries(place: pathlib.Path, folder: pathlib.Path) -> list[pathlib.Path]:
-  """Returns what lies in a place inside `folder`, hidden files left out."""
-  if not place.is_dir():
-    raise UserError(
-      f'{place} is not a folder; sort the images as '
-      f'{folder}/train/CLASS/*.png and {folder}/test/CLASS/*.png.'
-    )
-  try:
-    entries = sorted(p for p in place.iterdir() if not p.name.startswith('.'))
-  except OSError as error:
-    raise UserError(f'{place} cannot be read: {error.strerror}.') from error
-  if not entries:
-    raise UserError(f'{place} is empty; put images there, or remove it.')
-  root = os.path.realpath(folder)
-  for path in entries:
-    # TFDS stores the names of the classes one a line.
-    if not path.name.isprintable() or path.name != path.name.strip():
-      raise UserError(
-        f'{place} holds {path.name!r}; rename it without line breaks, control '
-        'characters and outer spaces.'
-      )
-    if not pathlib.Path(os.path.realpath(path)).is_relative_to(root):
-      raise UserError(
-        f'{path} is a link out of {folder}; put what it leads to in its place.'
-      )
-  return entries
+  return pixels

@@ -1,5 +1,6 @@
 """What the machine has, and what to compute with on it."""
 
+import contextlib
 import pathlib
 
 import tensorflow as tf
@@ -97,16 +98,14 @@ def set_up(
   Raises:
     UserError: If the devices cannot be had, or workers differ.
   """
-  tf_keras.utils.set_random_seed(runtime.seed)
+  set_seed(runtime.seed)
   if runtime.deterministic:
     tf.config.experimental.enable_op_determinism()
   performance.set_mixed_precision_policy(runtime.mixed_precision_dtype)
   if runtime.num_logical_cpus > 1:
     return _mirrored_cpus(runtime.num_logical_cpus)
-  if runtime.distribution_strategy == 'multi_worker_mirrored':
-    # TensorFlow would take all that it sees.
-    gpus = tf.config.list_physical_devices('GPU')
-    tf.config.set_visible_devices(gpus[: runtime.num_gpus], 'GPU')
+  if runtime.distribution_strategy != 'tpu':
+    _hide_gpus_from(runtime.num_gpus)
   cluster = workers.configure(runtime)
   timeout = runtime.arrival_timeout_seconds
   with meeting.joined(cluster, timeout, settings):
@@ -128,6 +127,23 @@ def set_up(
           'see whether another process has its port.'
         ) from error
       raise UserError(f'runtime: {reason}') from error
+
+
+def _hide_gpus_from(count: int) -> None:
+  """Leaves the GPUs that are not used to others, with all of their memory.
+
+  Where TensorFlow has begun to compute, as to write a data set, it is too late.
+  """
+  gpus = tf.config.list_physical_devices('GPU')
+  if count < len(gpus):
+    with contextlib.suppress(RuntimeError):
+      tf.config.set_visible_devices(gpus[:count], 'GPU')
+
+
+def set_seed(seed: int) -> None:
+  """Makes what is random, and names, begin as in a process of their own."""
+  tf_keras.backend.reset_uids()
+  tf_keras.utils.set_random_seed(seed)
 
 
 def describe(runtime: cfg.RuntimeConfig, replicas: int) -> str:

@@ -4,6 +4,8 @@ import json
 import sys
 import threading
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 import tqdm
@@ -16,12 +18,8 @@ _TICK_SECONDS = 5
 _KINDS = ('compile', 'train', 'test')
 
 
-class Progress(tf.train.experimental.PythonState):
-  """Observes a `Trainer`: draws a bar on standard error and keeps time.
-
-  The time is part of a checkpoint, so that an epoch that is gone on with counts
-  all of its seconds.
-  """
+class Progress:
+  """Observes a `Trainer`: draws a bar on standard error and keeps time."""
 
   def __init__(self, params: cfg.ExperimentConfig, quiet: bool = False):
     """Takes the measures of the run from its config, and whether to draw."""
@@ -82,15 +80,46 @@ class Progress(tf.train.experimental.PythonState):
     while not self._ended.wait(_TICK_SECONDS):
       self._bar.refresh()
 
-  def serialize(self) -> str:
-    """Returns what a checkpoint keeps."""
-    return json.dumps(self._seconds)
+  def seconds(self) -> dict[str, float]:
+    """Returns the seconds of each kind since they were last taken."""
+    return dict(self._seconds)
 
-  def deserialize(self, string_value: bytes) -> None:
-    """Takes what `serialize` returned."""
-    self._seconds = dict.fromkeys(_KINDS, 0.0) | json.loads(string_value)
+  def set_seconds(self, seconds: Mapping[str, float]) -> None:
+    """Takes what `seconds` returned; a kind that is missing has none."""
+    self._seconds = dict.fromkeys(_KINDS, 0.0) | dict(seconds)
 
   def take_seconds(self, name: str) -> float:
     """Returns the seconds of all loops of that name since it was last asked."""
     seconds, self._seconds[name] = self._seconds[name], 0.0
     return seconds
+
+
+class HeldProgress(tf.train.experimental.PythonState):
+  """The seconds of a `Progress`, as a part of a checkpoint.
+
+  An epoch that is gone on with then counts all of its own. They are those of
+  the moment at which the checkpoint was asked for, whenever a thread writes it.
+
+  Attributes:
+    progress: Whose seconds they are.
+  """
+
+  def __init__(self, progress: Progress):
+    """Holds the seconds of now."""
+    self.progress = progress
+    self.hold()
+
+  def hold(self) -> None:
+    """Holds the seconds of now for the next checkpoint."""
+    self._held = json.dumps(self.progress.seconds())
+
+  def serialize(self) -> str:
+    """Returns what a checkpoint keeps."""
+    return self._held
+
+  def deserialize(self, string_value: bytes) -> None:
+    """Takes what `serialize` returned."""
+    self.progress.set_seconds(json.loads(string_value))
+
+  def _copy_trackable_to_cpu(self, object_map: Any) -> None:
+    """Copies nothing for the thread that writes: it is held already."""

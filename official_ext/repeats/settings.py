@@ -21,9 +21,6 @@ from official_ext.schema import comparison, fields
 from official_ext.schema.comparison import Difference
 from official_ext.schema.fields import Tie
 
-# Where a config has the seed of a training.
-SEEDS = ('runtime.seed', 'task.train_data.seed')
-
 Settings = dict[str, Any]
 
 
@@ -86,7 +83,7 @@ def differences(
     return []
   before = config(there).as_dict()
   found = comparison.differences(before, config(asked), Tie.FUTURE)
-  return [each for each in found if seeds or each.place not in SEEDS]
+  return [each for each in found if seeds or each.place not in common.SEEDS]
 
 
 def config(settings: Settings) -> cfg.ExperimentConfig:

@@ -3,7 +3,6 @@
 import json
 import pathlib
 import shlex
-import sys
 import textwrap
 from collections.abc import Sequence
 
@@ -18,7 +17,10 @@ GIN = 'requested.gin'
 
 
 def write(
-  params: cfg.ExperimentConfig, model_dir: str, class_names: Sequence[str] = ()
+  params: cfg.ExperimentConfig,
+  model_dir: str,
+  class_names: Sequence[str],
+  arguments: Sequence[str],
 ) -> None:
   """Writes what was asked for: config, gin text, versions, names of classes.
 
@@ -32,7 +34,7 @@ def write(
   Raises:
     OSError: If the folder cannot be written to.
   """
-  command = f'python -m official_ext.train {shlex.join(sys.argv[1:])}\n'
+  command = f'python -m official_ext.train {shlex.join(arguments)}\n'
   comment = textwrap.indent(command, '# ', predicate=lambda _: True)
   texts = {
     # Garden's own writer puts Python's tuples in, which only PyYAML reads.

@@ -14,7 +14,6 @@ from official_ext.dataloaders import (
   preprocessing,
   resident,
 )
-from official_ext.dataloaders.in_memory import ImageData
 from official_ext.modeling import factory
 from official_ext.ops import views
 from official_ext.ops.normalize import normalize
@@ -98,15 +97,13 @@ class ImageClassificationTask(
     Returns:
       A dataset of (images, labels) as `classification_input.build` describes.
     """
-    data = self.data.load(params)
     if preprocessing.on_device(params):
       with tf.init_scope():
-        self._keep_resident(data, params.is_training)
-    return classification_input.build(data, params, input_context, start_step)
-
-  def _keep_resident(self, data: ImageData, is_training: bool) -> None:
-    if is_training not in self._resident:
-      self._resident[is_training] = resident.ResidentImages(data, self._devices)
+        images = self.data.reside(params, self._devices)
+      self._resident[params.is_training] = images
+    return classification_input.build(
+      self.data.load(params), params, input_context, start_step
+    )
 
   def build_metrics(
     self, training: bool = True
@@ -148,7 +145,7 @@ class ImageClassificationTask(
     params = self.task_config.train_data
     if preprocessing.on_device(params):
       found = self._resident[True].gather(images.images)
-      images = preprocessing.for_training(images._replace(images=found), params)
+      images = preprocessing.apply(found, params, images.choices)
     return super().train_step((images, labels), model, optimizer, metrics)
 
   @tf.autograph.experimental.do_not_convert

@@ -1,10 +1,11 @@
 """Orbit's controller, kept to the boundaries of epochs."""
 
+import functools
 from typing import Any
 
 import orbit
 
-from official_ext.checkpoints.writing import writing
+from official_ext.checkpoints import writing
 from official_ext.errors import Stopped
 
 
@@ -73,15 +74,47 @@ class Controller(orbit.Controller):
       step = self.global_step.numpy()
       ends = step % interval == 0 or step == last
       if ends and eval_steps is not None:
-        output = self.evaluate(eval_steps)
+        output = super().evaluate(eval_steps)
       stop = self.trainer.stop
       stops = stop.agree()  # Garden's loop does not ask; nor an evaluation.
       self._maybe_save_checkpoint(check_interval=step < last and not stops)
       if stops and step < last:
+        self._settle()
         raise Stopped(f'Stopped after step {step:,} of {last:,}.', stop.signal)
-    self._sync_on_async_checkpointing()
+    self._settle()
+    return output
+
+  def evaluate(self, steps: int = -1) -> Any:
+    """Evaluates as Orbit does; a best checkpoint is then there."""
+    output = super().evaluate(steps)
+    exporter = self._exporter
+    best = exporter.take_due() if exporter else None
+    if best:
+      exporter.write(best, self.checkpoint_manager.checkpoint)
+    self._settle()
     return output
 
   def _maybe_save_checkpoint(self, check_interval: bool = True) -> bool:
-    with writing(self.checkpoint_manager.directory):
-      return super()._maybe_save_checkpoint(check_interval)
+    """Saves where that is due, and exports the best checkpoint with it."""
+    self._settle()
+    self.trainer.checkpoint.progress.hold()
+    exporter, manager = self._exporter, self.checkpoint_manager
+    best = exporter.take_due() if exporter else None
+    then = [functools.partial(exporter.link, best)] if best else []
+    beside = self._enable_async_checkpoint_saving
+    self._checkpoint_options = writing.options(beside, then)
+    with writing.writing(manager.directory):
+      saved = super()._maybe_save_checkpoint(check_interval)
+    if best and not saved:
+      exporter.write(best, manager.checkpoint)
+    return saved
+
+  def _settle(self) -> None:
+    """Waits for a checkpoint that is being written."""
+    if self.checkpoint_manager:
+      with writing.writing(self.checkpoint_manager.directory):
+        writing.settle(self.checkpoint_manager.checkpoint)
+
+  @property
+  def _exporter(self) -> Any:
+    return self.trainer.checkpoint_exporter if self.trainer else None

@@ -8,6 +8,7 @@ import orbit
 import tensorflow as tf
 from official.core import actions, train_lib
 
+from official_ext.checkpoints import writing
 from official_ext.progress.epoch_table import EpochTable
 from official_ext.training.controller import Controller
 from official_ext.training.start import Start
@@ -42,9 +43,14 @@ def run(start: Start) -> list[dict[str, Any]]:
       controller_cls=Controller,
       train_actions=[table.train_action],
       eval_actions=[table.eval_action],
+      enable_async_checkpointing=start.team.saves_beside,
     )
     table.begin()
-    runner.run()
+    try:
+      runner.run()
+    finally:
+      with writing.writing(request.model_dir):
+        writing.finish(start.trainer.checkpoint)
   return table.rows
 
 

@@ -7,10 +7,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import psutil
+import tensorflow as tf
 
 from official_ext.errors import Stopped
-from official_ext.machine import devices
+from official_ext.machine import compile_cache, devices, gpus
 from official_ext.ops import views
 from official_ext.progress import columns, epoch_table
 from official_ext.training.request import Request
@@ -28,6 +28,11 @@ def say_devices(team: Team) -> None:
     line += f', {batch_size / replicas:g} of the {batch_size} images of a step'
     line += ' on each'
   print(line)
+  cache = compile_cache.in_use()
+  if params.runtime.num_gpus and params.runtime.enable_xla and cache:
+    print(
+      f'What is compiled is kept in {cache} (--nocompile_cache: it is not).'
+    )
   if cluster.several:
     print(
       f'This is {cluster.name(cluster.index)} of {len(cluster.hosts)}: '
@@ -48,7 +53,18 @@ def warn_of_cpu(team: Team) -> None:
   runtime = team.request.params.runtime
   no_gpu = runtime.num_gpus == 0 and runtime.distribution_strategy != 'tpu'
   if no_gpu and team.cluster.is_chief:
-    print('warning: no GPU is used, so this takes a while.', file=sys.stderr)
+    print(f'warning: {_why_no_gpu()}, so this takes a while.', file=sys.stderr)
+
+
+def _why_no_gpu() -> str:
+  kinds = gpus.kinds()
+  if not kinds or tf.config.list_physical_devices('GPU'):
+    return 'no GPU is used'
+  return (
+    f'this machine has a GPU ({", ".join(kinds)}) that TensorFlow cannot use '
+    "(pip install 'official_ext[cuda]' brings the libraries; "
+    'TF_CPP_MIN_LOG_LEVEL=0 shows what it misses)'
+  )
 
 
 def say_data(request: Request) -> None:
@@ -90,7 +106,7 @@ def say_where(request: Request, step: int) -> None:
 def with_how_to_go_on(stopped: Stopped, start: Start) -> Stopped:
   """Returns the same with the command that goes on with the run."""
   cluster, worker = start.team.cluster, start.stop.worker
-  command = _resume_command(start.team.request.model_dir)
+  command = _resume_command(start.team.request)
   if not cluster.several:
     how = f'Go on with: {command}'
   elif cluster.is_chief:
@@ -105,12 +121,12 @@ def with_how_to_go_on(stopped: Stopped, start: Start) -> Stopped:
   return Stopped(f'{stopped} {how}', stopped.signal)
 
 
-def _resume_command(model_dir: str) -> str:
-  arguments = [a for a in sys.argv[1:] if not a.startswith('--model_dir=')]
+def _resume_command(request: Request) -> str:
+  arguments = [a for a in request.arguments if not a.startswith('--model_dir=')]
   if '--model_dir' in arguments:
     at = arguments.index('--model_dir')
     del arguments[at : at + 2]
-  arguments += ['--model_dir', model_dir]
+  arguments += ['--model_dir', request.model_dir]
   return f'python -m official_ext.train {shlex.join(arguments)}'
 
 
@@ -130,7 +146,7 @@ def say_result(
   if request.trains:
     _say_accuracy(rows[-1])
     if start is not None:
-      _say_time([row for row in rows if row['step'] > start])
+      _say_time(request, [row for row in rows if row['step'] > start])
     _say_files(request)
 
 
@@ -157,11 +173,11 @@ def _say_accuracy(row: Mapping[str, Any]) -> None:
   )
 
 
-def _say_time(rows: Sequence[Mapping[str, Any]]) -> None:
+def _say_time(request: Request, rows: Sequence[Mapping[str, Any]]) -> None:
   """Says what a user has waited for besides of training."""
   compiling = sum(row.get('compile_seconds', 0) for row in rows)
-  since = time.time() - psutil.Process().create_time()
-  print(f'Compiling took {compiling:.1f} s; {since:.0f} s since the command.')
+  since = time.time() - request.begun
+  print(f'Compiling took {compiling:.1f} s; {since:.0f} s from start to end.')
 
 
 def _say_files(request: Request) -> None:

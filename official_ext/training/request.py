@@ -2,8 +2,12 @@
 
 import dataclasses
 import hashlib
+import sys
+import time
+from collections.abc import Sequence
 from typing import Any
 
+import psutil
 from official.core import config_definitions as cfg
 
 from official_ext.configs import validation
@@ -29,11 +33,15 @@ class Request:
     experiment: What is trained or evaluated.
     mode: One of `MODES`.
     model_dir: The run's folder, of this process.
+    arguments: Those of `official_ext.train` that ask for the same.
+    begun: When it was asked for, in seconds since the epoch.
   """
 
   experiment: Experiment
   mode: str
   model_dir: str
+  arguments: Sequence[str]
+  begun: float
 
   @property
   def params(self) -> cfg.ExperimentConfig:
@@ -86,8 +94,20 @@ class Request:
     return hashlib.sha256(repr(same).encode()).hexdigest()
 
 
-def checked(experiment: Experiment, mode: str, model_dir: str) -> Request:
+def checked(
+  experiment: Experiment,
+  mode: str,
+  model_dir: str,
+  arguments: Sequence[str] | None = None,
+) -> Request:
   """Returns the request, if it can be met.
+
+  Args:
+    experiment: What is trained or evaluated.
+    mode: One of `MODES`.
+    model_dir: The run's folder.
+    arguments: Those of `official_ext.train` that ask for the same; None for
+      those of this process, which then was begun for it.
 
   Raises:
     UserError: If there is no such mode, or the experiment leaves open what the
@@ -95,7 +115,11 @@ def checked(experiment: Experiment, mode: str, model_dir: str) -> Request:
   """
   if mode not in MODES:
     raise UserError(f'--mode={mode} does not run here; use {", ".join(MODES)}.')
-  request = Request(experiment, mode, model_dir)
+  if arguments is None:
+    arguments, begun = sys.argv[1:], psutil.Process().create_time()
+  else:
+    begun = time.time()
+  request = Request(experiment, mode, model_dir, arguments, begun)
   if request.trains:
     validation.check_complete(request.params)
   validation.check_files(request.params, mode)

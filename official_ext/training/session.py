@@ -4,9 +4,12 @@ Each phase hands the next one what it made::
 
   request → team (devices and workers) → start (a trainer at its step) → loop
   → rows of the table
+
+Several sessions of a process can share what the first one made.
 """
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 from official_ext.checkpoints import average, compatibility
@@ -21,11 +24,18 @@ from official_ext.training import request as requests
 from official_ext.training import start as starts
 from official_ext.training import team as teams
 from official_ext.training.request import Request
+from official_ext.training.shared import Shared
 from official_ext.training.start import Start
 from official_ext.training.team import Team
 
 
-def run(experiment: Experiment, mode: str, model_dir: str) -> None:
+def run(
+  experiment: Experiment,
+  mode: str,
+  model_dir: str,
+  arguments: Sequence[str] | None = None,
+  shared: Shared | None = None,
+) -> int | None:
   """Trains or evaluates, and prints what a person wants to know.
 
   Of several workers, the chief alone does so.
@@ -34,6 +44,13 @@ def run(experiment: Experiment, mode: str, model_dir: str) -> None:
     experiment: The config and the data.
     mode: One of `request.MODES`.
     model_dir: The run's folder; read and written by the chief alone.
+    arguments: Those of `official_ext.train` that ask for the same; by default
+      those of the command.
+    shared: What runs before in this process have made; begun with nothing, it
+      keeps what this one makes.
+
+  Returns:
+    The number of a signal that came too late to end it; None without one.
 
   Raises:
     UserError: If the folder or the data do not fit the experiment, or another
@@ -41,14 +58,16 @@ def run(experiment: Experiment, mode: str, model_dir: str) -> None:
     RunError: If training began and cannot go on, or another worker is lost.
     Stopped: If a signal asked for it. All is saved.
   """
-  team = teams.gathered(requests.checked(experiment, mode, model_dir))
+  request = requests.checked(experiment, mode, model_dir, arguments)
+  team = teams.gathered(request, shared or Shared())
   messages.say_devices(team)
   with teams.at_work(team) as here:
-    _run(here)
+    late_signal = _run(here)
   messages.say_done(team)
+  return late_signal
 
 
-def _run(team: Team) -> None:
+def _run(team: Team) -> int | None:
   """Goes through all phases that come after the devices."""
   request = team.request
   average.check_not_best(request.model_dir, request.trains, request.average)
@@ -74,6 +93,7 @@ def _run(team: Team) -> None:
       messages.say_where(request, step)
       rows = epoch_table.say_finished(request.model_dir, step)
   messages.say_result(request, rows, start.step if step is None else None)
+  return start.stop.signal if step is None else None
 
 
 def _check(request: Request, there: Checkpoints) -> None:

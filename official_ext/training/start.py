@@ -67,7 +67,12 @@ def at_its_step(team: Team, there: Checkpoints) -> Start:
     transfer.check(request.params.task, trainer.model)
   if request.trains and step < request.last_step:
     with writing(request.model_dir):
-      description.write(request.params, request.model_dir, request.class_names)
+      description.write(
+        request.params,
+        request.model_dir,
+        request.class_names,
+        request.arguments,
+      )
   return Start(team, trainer, progress, stop, step)
 
 
@@ -77,9 +82,9 @@ def _build(team: Team, progress: Progress, stop: StopRequest) -> Trainer:
   task = request.experiment.build_task(logging_dir=model_dir)
   if hasattr(task, 'compute_on'):
     task.compute_on(team.strategy)
-  exporter = (
-    best.exporter(params.trainer, model_dir) if request.trains else None
-  )
+  exporter = None
+  if request.trains:
+    exporter = best.exporter(params.trainer, model_dir, team.saves_beside)
   trainer = train_utils.create_trainer(
     params,
     task,
@@ -88,10 +93,10 @@ def _build(team: Team, progress: Progress, stop: StopRequest) -> Trainer:
     checkpoint_exporter=exporter,
     trainer_cls=functools.partial(Trainer, observer=progress, stop=stop),
   )
-  if request.trains:
-    trainer.checkpoint.progress = progress
-    _check_variables(trainer)
-  return trainer
+  if not request.trains:
+    return trainer
+  _check_variables(trainer)
+  return team.shared.trainer(trainer)
 
 
 def _check_variables(trainer: Trainer) -> None:

@@ -15,6 +15,7 @@ from official_ext.machine import devices, exchange, workers
 from official_ext.machine.stopping import StopRequest
 from official_ext.machine.workers import Cluster
 from official_ext.training.request import Request
+from official_ext.training.shared import Shared
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,11 +26,21 @@ class Team:
     request: What is asked for; its folder is this process' own.
     strategy: Over the devices of all workers.
     cluster: The workers.
+    shared: What this process has from runs before.
   """
 
   request: Request
   strategy: tf.distribute.Strategy
   cluster: Cluster
+  shared: Shared
+
+  @property
+  def saves_beside(self) -> bool:
+    """Whether a thread writes checkpoints while training goes on.
+
+    Statistics that replicas keep apart would meet in it, out of step.
+    """
+    return self.strategy.num_replicas_in_sync == 1
 
   def stop_request(self) -> StopRequest:
     """Returns one on which all workers agree."""
@@ -54,8 +65,8 @@ class Team:
     return Checkpoints(self.request.model_dir)
 
 
-def gathered(request: Request) -> Team:
-  """Sets up the devices, and waits for all workers.
+def gathered(request: Request, shared: Shared) -> Team:
+  """Sets up the devices where that is yet to be done; waits for all workers.
 
   Raises:
     UserError: If devices or workers cannot be had, or have other settings.
@@ -67,7 +78,10 @@ def gathered(request: Request) -> Team:
       f'--mode={request.mode} runs in one process; leave the others out.'
     )
   settings = request.digest() if cluster.several else ''
-  return Team(request, devices.set_up(runtime, settings), cluster)
+  if shared.strategy is None:
+    shared.strategy = devices.set_up(runtime, settings)
+  devices.set_seed(runtime.seed)
+  return Team(request, shared.strategy, cluster, shared)
 
 
 @contextlib.contextmanager

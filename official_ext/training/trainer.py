@@ -4,7 +4,7 @@ import contextlib
 import inspect
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import orbit
 import tensorflow as tf
@@ -16,26 +16,11 @@ from official_ext.errors import RunError
 from official_ext.machine.stopping import StopRequest
 from official_ext.modeling.optimization.moving_average import MovingAverage
 from official_ext.ops import placement
-from official_ext.training import optimizers, warm_up
+from official_ext.progress.bar import HeldProgress, Progress
+from official_ext.training import optimizers, state, warm_up
 
 # Steps between looks at the bar and at signals, on a GPU.
 _CHUNK = 10
-
-
-class Observer(Protocol):
-  """What is told how far a run is."""
-
-  def loop_begins(self, name: str, start: int) -> None:
-    """A loop begins: `name` is 'train' or 'test', `start` the global step."""
-
-  def compiling(self, begins: bool) -> None:
-    """Steps are compiled from now on, or have been."""
-
-  def steps_end(self, count: int) -> None:
-    """So many more steps of the loop are done."""
-
-  def loop_ends(self) -> None:
-    """The loop is done."""
 
 
 class Trainer(base_trainer.Trainer):
@@ -54,7 +39,7 @@ class Trainer(base_trainer.Trainer):
     self,
     config: cfg.ExperimentConfig,
     *args: Any,
-    observer: Observer,
+    observer: Progress,
     stop: StopRequest,
     **kwargs: Any,
   ):
@@ -72,7 +57,52 @@ class Trainer(base_trainer.Trainer):
       )
     if kwargs.get('train', True):
       optimizers.make_variables(self.optimizer, self.model.trainable_variables)
-      self.checkpoint.train_metrics = {m.name: m for m in self._epoch_metrics()}
+      # What is added later, TensorFlow's thread that writes does not see.
+      self._checkpoint = tf.train.Checkpoint(
+        **tf.train.TrackableView.children(self.checkpoint),
+        train_metrics={m.name: m for m in self._epoch_metrics()},
+        progress=HeldProgress(observer),
+      )
+
+  def begin_anew(self, fresh: 'Trainer') -> None:
+    """Becomes as a fresh trainer is, but for what is compiled.
+
+    Args:
+      fresh: Of the same settings but for the seeds.
+    """
+    for each in (self, fresh):
+      each.checkpoint.save_counter.assign(0)
+    pairs = zip(
+      state.variables(self._roots()),
+      state.variables(fresh._roots()),
+      strict=True,
+    )
+    for mine, theirs in pairs:
+      mine.assign(theirs)
+    self.checkpoint.progress.progress = fresh.checkpoint.progress.progress
+    for data in ('train_dataset', 'eval_dataset'):
+      if hasattr(fresh, data):
+        setattr(self, data, getattr(fresh, data))
+    self._next_input_step = 0
+    self._config, self._task = fresh.config, fresh.task
+    self._checkpoint_exporter = fresh.checkpoint_exporter
+    self._observer, self.stop = fresh._observer, fresh.stop
+
+  def programs(self) -> list[Any]:
+    """Returns the concrete functions that train and evaluate."""
+    self._make_train_loop()
+    arguments = iter(self.train_dataset), tf.constant(1)
+    traced = [self._run_steps.get_concrete_function(*arguments)]
+    if hasattr(self, 'eval_dataset'):
+      if self._eval_loop_fn is None:
+        self._eval_loop_fn: Any = self.create_eval_loop_fn(has_state=False)
+      data = iter(self.eval_dataset)
+      traced.append(self._run_eval.get_concrete_function(data))
+    return traced
+
+  def _roots(self) -> list[Any]:
+    """Returns what all variables hang on that a training changes."""
+    return [self.checkpoint, *optimizers.all_variables(self.optimizer)]
 
   def initialize(self) -> None:
     """Initialises the weights where a run begins, and averages of them."""
@@ -99,8 +129,8 @@ class Trainer(base_trainer.Trainer):
     step = self.global_step.numpy()
     if step != self._next_input_step:
       self._begin_input_at(step)
-    if not self._is_compiled:
-      self._compile()
+    if self._train_iter is None:
+      self._prepare()
     self._observer.loop_begins('train', step)
     try:
       return super().train(num_steps)
@@ -108,21 +138,29 @@ class Trainer(base_trainer.Trainer):
       self._observer.loop_ends()
       self._next_input_step = self.global_step.numpy()
 
-  def _compile(self) -> None:
-    """Trains for a step, as no part of the run: what it changes is undone.
-
-    The original warms up before its clock starts, too.
-    """
-    self._is_compiled = True
+  def _prepare(self) -> None:
+    """Does before the clock starts what is done once, as the original does."""
     self._observer.compiling(begins=True)
     try:
-      self._train_loop_fn: Any = self.create_train_loop_fn()
-      iterator = iter(self.train_dataset)
-      roots = [self.checkpoint, *optimizers.all_variables(self.optimizer)]
-      one = tf.constant(1)
-      warm_up.without_trace(roots, lambda: self._run_steps(iterator, one))
+      if self._is_compiled:
+        next(iter(self.train_dataset))  # TensorFlow compiles a pipeline, too.
+      else:
+        self._compile()
+      self._train_iter: Any = tf.nest.map_structure(iter, self.train_dataset)
     finally:
       self._observer.compiling(begins=False)
+
+  def _compile(self) -> None:
+    """Trains for a step, as no part of the run: what it changes is undone."""
+    self._is_compiled = True
+    self._make_train_loop()
+    iterator, one = iter(self.train_dataset), tf.constant(1)
+    warm_up.without_trace(self._roots(), lambda: self._run_steps(iterator, one))
+
+  def _make_train_loop(self) -> None:
+    self._train_loop_fn: Any = (
+      self._train_loop_fn or self.create_train_loop_fn()
+    )
 
   def _begin_input_at(self, step: int) -> None:
     """Begins the input at a step, or with an order of the step's own.
@@ -210,7 +248,7 @@ class Trainer(base_trainer.Trainer):
     options = self._train_options
     if options.use_tf_while_loop:
       return super().create_train_loop_fn()
-    run = self._steps
+    run: Any = self._steps
     if options.use_tf_function:
       run = tf.function(run)
     # A GPU is done before a few steps have been asked for one by one.
@@ -238,9 +276,10 @@ class Trainer(base_trainer.Trainer):
     options = self._eval_options
     if options.use_tf_while_loop:
       return super().create_eval_loop_fn(has_state)
-    step_fn = self.eval_step
+    step_fn: Any = self.eval_step
     if options.use_tf_function:
       step_fn = tf.function(step_fn)
+    self._run_eval = step_fn
 
     def loop_fn(
       iterator: Any,

@@ -4,10 +4,12 @@ Each returns whether the bytes were read, or refused as they should be.
 """
 
 import contextlib
+import gzip
 import io
 import os
 import pathlib
 import pickle
+import struct
 import tarfile
 import tempfile
 from unittest import mock
@@ -19,11 +21,18 @@ from PIL import Image
 from official_ext.checkpoints import folder
 from official_ext.errors import UserError
 from official_ext.files import safe_yaml
-from official_ext.local_data import cifar10_archive, image_folder
+from official_ext.local_data import (
+  cifar10_archive,
+  idx_files,
+  labelled_arrays,
+  npz_file,
+  picture,
+)
 from official_ext.progress import epoch_table
 from official_ext.serving import image_files
 
 _SHAPE = (8, 8, 3)
+_ALL_FOR_TRAINING = labelled_arrays.Options(test_share=0.5)
 _CHECKPOINTS = b"""model_checkpoint_path: "ckpt-3"
 all_model_checkpoint_paths: "ckpt-3"
 """
@@ -72,10 +81,27 @@ def read_pickle(content):
 
 
 def read_image(content):
-  """Training takes PNG and JPEG; prediction takes more."""
+  """What training takes, prediction takes too."""
   with _file(content, 'image.png') as path:
-    trains = _takes(image_folder.read, path, _SHAPE)
-    return _takes(image_files.read, path, _SHAPE) or trains
+    trains = _takes(picture.read, path, picture.Options(side=_SHAPE[0]))
+    predicts = _takes(image_files.read, path, _SHAPE)
+    assert predicts or not trains
+    return predicts
+
+
+def read_idx(content):
+  """Both files from one, which begins with the length of the first."""
+  end = 2 + int.from_bytes(content[:2], 'big')
+  images, labels = content[2:end], content[end:]
+  with tempfile.TemporaryDirectory() as folder:
+    for name, part in (('images-idx3', images), ('labels-idx1', labels)):
+      (pathlib.Path(folder) / f'train-{name}-ubyte').write_bytes(part)
+    return _takes(idx_files.read, pathlib.Path(folder), _ALL_FOR_TRAINING)
+
+
+def read_npz(content):
+  with _file(content, 'arrays.npz') as path:
+    return _takes(npz_file.read, path, 'x,y', _ALL_FOR_TRAINING)
 
 
 def read_yaml(content):
@@ -101,6 +127,8 @@ READERS = {
   'archive': read_archive,
   'pickle': read_pickle,
   'image': read_image,
+  'idx': read_idx,
+  'npz': read_npz,
   'yaml': read_yaml,
   'table': read_table,
   'checkpoints': read_checkpoints,
@@ -113,6 +141,8 @@ def seeds(reader):
     'archive': _archives,
     'pickle': _pickles,
     'image': _images,
+    'idx': lambda: [_idx(bytes), _idx(gzip.compress)],
+    'npz': lambda: [_npz(np.savez), _npz(np.savez_compressed)],
     'yaml': lambda: [b'a: {b: [1, 2.0, x], c: 1e-4}\nd: &e [1]\nf: *e\n'],
     'table': lambda: [
       b'{"epoch": 1.0, "step": 97, "total_train_seconds": 3}\n'
@@ -156,3 +186,17 @@ def _images():
       image.convert(mode).save(file, kind)
       files.append(file.getvalue())
   return files
+
+
+def _idx(pack):
+  images = struct.pack('>HBB3I', 0, 8, 3, 2, 8, 8) + bytes(range(128))
+  labels = struct.pack('>HBBI', 0, 8, 1, 2) + bytes([0, 1])
+  packed = pack(images)
+  return len(packed).to_bytes(2, 'big') + packed + pack(labels)
+
+
+def _npz(save):
+  file = io.BytesIO()
+  pixels = np.arange(128, dtype=np.uint8).reshape([2, 8, 8])
+  save(file, x=pixels, y=np.array([0, 1]))
+  return file.getvalue()

@@ -1,30 +1,43 @@
-"""Keeps what XLA has compiled for the next process."""
+"""Keeps what XLA has compiled for the next process on the same kind of GPU."""
 
 import contextlib
 import hashlib
 import importlib.metadata
 import os
 import pathlib
+import re
 
 from official_ext.files import whole
+from official_ext.machine import gpus
 
 _COMPILED = '--tf_xla_persistent_cache_directory'
 _TUNED = '--xla_gpu_per_fusion_autotune_cache_dir'
 
 
 def folder() -> pathlib.Path:
-  """Returns the folder: in the user's cache, for this TensorFlow alone."""
+  """Returns the folder: in the user's cache, for this TensorFlow and GPU."""
   cache = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
   version = importlib.metadata.version('tensorflow')
-  return pathlib.Path(cache) / 'official_ext' / f'xla-{version}'
+  kinds = [re.sub(r'\W+', '_', kind) for kind in gpus.kinds()]
+  name = '-'.join(['xla', version, *kinds])
+  return pathlib.Path(cache) / 'official_ext' / name
+
+
+def in_use() -> pathlib.Path | None:
+  """Returns the folder that TensorFlow was told of; None without one."""
+  found = re.search(rf'{_COMPILED}=(\S+)', os.environ.get('TF_XLA_FLAGS', ''))
+  return pathlib.Path(found[1]) if found else None
 
 
 def turn_on() -> None:
   """Tells TensorFlow, which is not imported yet, of the folder.
 
   Runs may share it: TensorFlow moves whole files into it. A user's own choice,
-  by the same variables, stays. Where the folder cannot be used, there is none.
+  by the same variables, stays. Where the folder cannot be used, there is none,
+  nor without a GPU: XLA compiles for GPUs alone here.
   """
+  if not gpus.kinds():
+    return
   place = folder()
   try:
     place.mkdir(parents=True, exist_ok=True)

@@ -1,27 +1,24 @@
-"""Trainings that follow one another, each in a process of its own."""
+"""Which trainings are asked for, and whether they can begin."""
 
 import dataclasses
 import functools
 import itertools
 import pathlib
-import shlex
-import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import gin
 from official.core import config_definitions as cfg
 
+from official_ext.configs import common
 from official_ext.configuration import experiment, gin_config
-from official_ext.errors import RunError, Stopped, UserError
+from official_ext.errors import UserError
 from official_ext.files import whole
-from official_ext.machine import stopping
 from official_ext.repeats import records, settings
 from official_ext.runs import run_dir
 
-_COMMAND = 'official_ext.repeat command'
+# What goes on with what was stopped.
+COMMAND = 'official_ext.repeat command'
 
 # What gin calls the seed of a training.
 _SEED = 'run.seed'
@@ -44,6 +41,26 @@ class Study:
   records_dir: str
   runs_dir: str
   recipe: str
+
+  def files(self, run: 'Run') -> list[str]:
+    """Returns the gin files of a run."""
+    return [*self.gin_files, *run.change.files]
+
+  def all_bindings(self, run: 'Run') -> list[str]:
+    """Returns what gin binds after them."""
+    return [*run.change.bindings, *self.bindings_with_seed(run)]
+
+  def bindings_with_seed(self, run: 'Run') -> list[str]:
+    """Returns the bindings of all runs with this one's seed."""
+    return [*self.bindings, f'{_SEED}={run.seed}']
+
+  def arguments(self, run: 'Run') -> list[str]:
+    """Returns those of `official_ext.train` that ask for a run alone."""
+    return [
+      *(f'--gin_file={file}' for file in self.files(run)),
+      *(f'--gin_params={line}' for line in self.all_bindings(run)),
+      f'--model_dir={run.model_dir}',
+    ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,10 +89,12 @@ class Run:
     """Names the run among those of the study."""
     return f'{self.variant}-seed{self.seed}'
 
+  def told(self, runs: Sequence['Run']) -> str:
+    """Returns its name, and the how-manieth of some runs it is."""
+    return f'{self.name} ({runs.index(self) + 1} of {len(runs)})'
 
-def plan(
-  study: Study, changes: Sequence[str], seeds: Sequence[str]
-) -> list[Run]:
+
+def of(study: Study, changes: Sequence[str], seeds: Sequence[str]) -> list[Run]:
   """Returns the runs, seed by seed.
 
   Args:
@@ -131,6 +150,19 @@ def check(study: Study, runs: Sequence[Run]) -> None:
       ) from error
 
 
+def same_runtime(study: Study, runs: Sequence[Run]) -> list[list[Run]]:
+  """Returns the runs that can share a process, in the order of the first."""
+  texts: dict[str, str] = {}
+  groups: dict[str, list[Run]] = {}
+  for run in runs:
+    if run.variant not in texts:
+      params = _parse(study.files(run), study.all_bindings(run))
+      runtime = settings.of(params)['runtime']
+      texts[run.variant] = repr(runtime | {'seed': None})
+    groups.setdefault(texts[run.variant], []).append(run)
+  return list(groups.values())
+
+
 def _parse(
   files: Sequence[str], bindings: Sequence[str]
 ) -> cfg.ExperimentConfig:
@@ -139,7 +171,7 @@ def _parse(
 
 
 def _check_run(study: Study, run: Run, beside: records.ByVariant) -> None:
-  params = _parse(_files(study, run.change), _bindings(study, run))
+  params = _parse(study.files(run), study.all_bindings(run))
   asked = settings.of(params)
   precision = experiment.resolved(params).runtime.mixed_precision_dtype
   _check_seed(run, params)
@@ -155,7 +187,7 @@ def _check_run(study: Study, run: Run, beside: records.ByVariant) -> None:
 
 
 def _check_seed(run: Run, params: cfg.ExperimentConfig) -> None:
-  for place in settings.SEEDS:
+  for place in common.SEEDS:
     seed = functools.reduce(getattr, place.split('.'), params)
     if seed != run.seed:
       raise UserError(
@@ -172,7 +204,7 @@ def _check_change(study: Study, run: Run, asked: settings.Settings) -> None:
       f'{run.change} sets {overridden[0]!r}, which --gin_params or --seeds '
       'overrides; leave one of them out.'
     )
-  recipe = settings.of(_parse(study.gin_files, _of_all(study, run)))
+  recipe = settings.of(_parse(study.gin_files, study.bindings_with_seed(run)))
   if not settings.differences(recipe, asked):
     raise UserError(
       f'{run.change} changes nothing of {study.recipe}; leave it out.'
@@ -184,9 +216,9 @@ def _overridden(study: Study, run: Run) -> list[str]:
 
   What it only repeats of the recipe, such as a seed, they may bind.
   """
-  files = _files(study, run.change)
+  files = study.files(run)
   recipe = _bound(study.gin_files, [])
-  asked = _bound(files, _bindings(study, run))
+  asked = _bound(files, study.all_bindings(run))
   return [
     f'{name} = {value!r}'
     for name, value in _bound(files, run.change.bindings).items()
@@ -255,114 +287,6 @@ def _mend(study: Study) -> str:
     'give it another name (of its file, before its colon, or by --name), or '
     f'name another --records_dir than {study.records_dir}'
   )
-
-
-def train_all(study: Study, runs: Sequence[Run]) -> list[str]:
-  """Trains what has no record yet, and writes its record.
-
-  A run that fails does not keep the others from being trained.
-
-  Returns:
-    The names of the runs that failed.
-
-  Raises:
-    Stopped: If a signal asked for it.
-  """
-  failed = []
-  for number, run in enumerate(runs, 1):
-    name = f'{run.name} ({number} of {len(runs)})'
-    if run.record.exists():
-      print(f'{name} is finished: {run.record}', flush=True)
-      continue
-    print(f'{name} in {run.model_dir}', flush=True)
-    late_signal = None
-    try:
-      late_signal = train(study, run)
-      record = records.make(run.model_dir, run.variant, study.recipe)
-      records.write(run.record, record)
-    except (RunError, UserError) as error:
-      print(f'error: {error}', file=sys.stderr, flush=True)
-      failed.append(run.name)
-    if late_signal and run is not runs[-1]:
-      raise Stopped(
-        f'Stopped after {run.name}; the same {_COMMAND} goes on with the rest.',
-        late_signal,
-      )
-  return failed
-
-
-def train(study: Study, run: Run) -> int | None:
-  """Trains, or goes on with what was stopped.
-
-  Signals that ask it to stop are passed on, and the training saves.
-
-  Returns:
-    A signal that came too late to end it; otherwise None.
-
-  Raises:
-    Stopped: If a signal has ended it, or it failed after one.
-    RunError: If it fails.
-  """
-  command = [sys.executable, '-m', 'official_ext.train']
-  command += [f'--gin_file={file}' for file in _files(study, run.change)]
-  command += [f'--gin_params={line}' for line in _bindings(study, run)]
-  command += [f'--model_dir={run.model_dir}']
-  status, heard = _run(command)
-  for number in stopping.signals():
-    # Before it listens to signals, they end it as they end any process.
-    if status in (128 + number, -number):
-      raise Stopped(
-        f'Stopped in {run.name}; the same {_COMMAND} goes on with it.', number
-      )
-  if status:
-    failure = (
-      f'{run.name} ended with status {status}; mend what it says above, then '
-      f'give the same {_COMMAND} again (this run alone: {shlex.join(command)}).'
-    )
-    raise Stopped(failure, heard) if heard else RunError(failure)
-  return heard
-
-
-def _files(study: Study, change: gin_config.Change) -> list[str]:
-  return [*study.gin_files, *change.files]
-
-
-def _bindings(study: Study, run: Run) -> list[str]:
-  return [*run.change.bindings, *_of_all(study, run)]
-
-
-def _of_all(study: Study, run: Run) -> list[str]:
-  """Returns the bindings of all runs with this one's seed."""
-  return [*study.bindings, f'{_SEED}={run.seed}']
-
-
-def _run(command: Sequence[str]) -> tuple[int, int | None]:
-  """Runs a command to its end, and passes signals on to it.
-
-  Returns:
-    Its exit status, and the first signal that came, if any.
-  """
-  early: list[int] = []
-  passed_on: list[int] = []
-  processes: list[subprocess.Popen] = []
-
-  def pass_on(number: int, _: Any) -> None:
-    (passed_on if processes else early).append(number)
-    for process in processes:
-      process.send_signal(number)
-
-  before = {n: signal.signal(n, pass_on) for n in stopping.signals()}
-  try:
-    # In a session of its own, it gets a Ctrl-C once.
-    process = subprocess.Popen(command, start_new_session=True)
-    processes.append(process)
-    for number in early:
-      process.send_signal(number)
-    status = process.wait()
-    return status, next(iter(early + passed_on), None)
-  finally:
-    for number, handler in before.items():
-      signal.signal(number, handler)
 
 
 def _seed(text: str) -> int:
