@@ -13,13 +13,11 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from official_ext.errors import UserError
-from official_ext.files import paths
+from official_ext.files import hidden, paths
 from official_ext.local_data import image_folder
 
 _FORMATS = ('PNG', 'JPEG', 'WEBP', 'GIF', 'BMP')
 _SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.gif', '.bmp')
-# Folders in which systems keep pictures of their own beside a user's.
-_OF_SYSTEMS = ('__macosx', '@eadir', '#recycle', '$recycle.bin')
 # Pillow's modes of 8 bits; it would cut deeper ones off at 255.
 _MODES = ('1', 'L', 'LA', 'P', 'PA', 'RGB', 'RGBA', 'CMYK', 'YCbCr')
 _TARGET_MODES = {1: 'L', 3: 'RGB'}  # By channels.
@@ -53,15 +51,9 @@ def find(arguments: Sequence[str]) -> list[str]:
 
 def _images_in(folder: pathlib.Path) -> Iterator[pathlib.Path]:
   for path in folder.rglob('*'):
-    names = path.relative_to(folder).parts
     is_image = path.suffix.lower() in _SUFFIXES and not path.is_dir()
-    if is_image and not any(map(_is_hidden, names)):
+    if is_image and not hidden.is_hidden(path.relative_to(folder)):
       yield path
-
-
-def _is_hidden(name: str) -> bool:
-  """Whether a file or folder is a system's own, by its name."""
-  return name.startswith('.') or name.lower() in _OF_SYSTEMS
 
 
 def read(
