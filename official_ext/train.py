@@ -12,8 +12,9 @@ Flags, most of them Garden's (--helpfull lists the rest):
   --params_override  YAML or a.b=1,c=2 over all of these.
   --model_dir        Folder of the run, new or to go on with; by default a new
                      one in runs/.
-  --mode             train_and_eval (default), train, train_and_post_eval, eval
-                     or continuous_eval.
+  --mode             train_and_eval (default), train, train_and_post_eval,
+                     eval, or continuous_eval: of the checkpoints that another
+                     process writes with --mode train, as they come.
   --experiment       small_images (default), one of the package's on Garden's
                      tasks such as resnet9_retinanet, or one of Garden's.
   --nocompile_cache  Do not keep what XLA compiles for a GPU.
