@@ -75,3 +75,8 @@ def reason(error: Exception) -> str:
     r'\{\{.*?\}\} ?| ?\[Op:.*|\S*tempstate\d+; ', '', text or str(error)
   )
   return text.split('\n')[0].rstrip('. ')
+
+
+def one_line(error: Exception) -> str:
+  """Returns the message of an error that is spread over several lines."""
+  return ' '.join(str(error).split())

@@ -31,6 +31,7 @@ from absl import flags
 
 from official_ext.command_line import cli
 from official_ext.errors import UserError
+from official_ext.files import paths
 
 if TYPE_CHECKING:
   from official_ext.dataloaders.in_memory import ImageData
@@ -56,7 +57,7 @@ def main() -> None:
   # TensorFlow is imported here, so that --help and a wrong flag answer at once.
   from official_ext.serving import export_lib, trained_model
 
-  export_dir = os.path.expanduser(FLAGS.export_dir)
+  export_dir = paths.local(FLAGS.export_dir, '--export_dir')
   export_lib.check_new(export_dir)
   trained = trained_model.load_for_inference(
     FLAGS.model_dir, FLAGS.checkpoint, FLAGS.data_dir

@@ -4,11 +4,12 @@ Usage::
 
   python -m official_ext.predict --model_dir RUN picture.png folder ...
 
-Of a folder, all images in it and in the folders below it are taken. Each is
-brought to the size that the network was trained on, and what that took is said:
-turned as its camera noted, put on white where it is transparent, converted to
-RGB or grey, scaled and cropped around its centre. A file that cannot be read is
-named on standard error and skipped, and the exit status is then 1.
+Of a folder, all images in it and in the folders below it are taken, but for
+hidden ones. Each is brought to the size that the network was trained on, and
+what that took is said: turned as its camera noted, put on white where it is
+transparent, converted to RGB or grey, scaled and cropped around its centre. A
+file that cannot be read is named on standard error and skipped, and the exit
+status is then 1.
 
 Flags:
 

@@ -38,6 +38,7 @@ from absl import flags
 
 from official_ext.command_line import cli
 from official_ext.errors import RunError, UserError
+from official_ext.files import paths
 
 FLAGS = flags.FLAGS
 
@@ -70,8 +71,8 @@ def main(changes: list[str]) -> None:
   study = plan.Study(
     FLAGS.gin_file,
     FLAGS.gin_params or [],
-    FLAGS.records_dir,
-    FLAGS.runs_dir,
+    paths.local(FLAGS.records_dir, '--records_dir'),
+    paths.local(FLAGS.runs_dir, '--runs_dir'),
     FLAGS.name or pathlib.Path(FLAGS.gin_file[-1]).stem,
   )
   planned = plan.of(study, changes, FLAGS.seeds)

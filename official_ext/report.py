@@ -26,6 +26,7 @@ from absl import flags
 
 from official_ext.command_line import cli
 from official_ext.errors import UserError
+from official_ext.files import paths
 
 FLAGS = flags.FLAGS
 
@@ -51,7 +52,7 @@ def main() -> None:
     FLAGS.model_dir, FLAGS.checkpoint, FLAGS.data_dir
   )
   output = pathlib.Path(
-    os.path.expanduser(FLAGS.output or f'{trained.model_dir}/report.html')
+    paths.local(FLAGS.output or f'{trained.model_dir}/report.html', '--output')
   )
   if not output.parent.is_dir():
     raise UserError(f'--output={output} is in no folder that exists.')

@@ -12,8 +12,9 @@ Flags, most of them Garden's (--helpfull lists the rest):
   --params_override  YAML or a.b=1,c=2 over all of these.
   --model_dir        Folder of the run, new or to go on with; by default a new
                      one in runs/.
-  --mode             train_and_eval (default), train, train_and_post_eval, eval
-                     or continuous_eval.
+  --mode             train_and_eval (default), train, train_and_post_eval,
+                     eval, or continuous_eval: of the checkpoints that another
+                     process writes with --mode train, as they come.
   --experiment       small_images (default), one of the package's on Garden's
                      tasks such as resnet9_retinanet, or one of Garden's.
   --nocompile_cache  Do not keep what XLA compiles for a GPU.
@@ -35,7 +36,11 @@ def main() -> None:
   # TensorFlow is imported here, so that --help and a wrong flag answer at once.
   from official_ext import registry_imports  # noqa: F401
   from official_ext.command_line import streams
-  from official_ext.configuration import experiment, gin_config
+  from official_ext.configuration import (
+    experiment,
+    gin_config,
+    schedule_length,
+  )
   from official_ext.machine import workers
   from official_ext.runs import run_dir
   from official_ext.training import session
@@ -47,6 +52,8 @@ def main() -> None:
   if not FLAGS.model_dir and 'train' not in FLAGS.mode:
     raise UserError(f'--mode={FLAGS.mode} needs the --model_dir of a run.')
   is_chief = workers.configure(asked.params.runtime).is_chief
+  if is_chief and 'train' in FLAGS.mode:
+    schedule_length.warn(asked.params)
   with (
     run_dir.chosen(FLAGS.model_dir, gin_files, FLAGS.experiment)
     if is_chief

@@ -436,6 +436,10 @@ def test_a_bad_binding_is_named_in_one_line(parse, binding, message):
       r'use_binary_cross_entropy=True needs task.losses.one_hot=True',
     ),
     (
+      {'params_override': 'task.losses.soft_labels=true'},
+      r'task.losses.soft_labels=True must be False: each image of these data h',
+    ),
+    (
       {'params_override': 'task.train_data.is_training=false'},
       r'task.train_data.is_training must be True',
     ),

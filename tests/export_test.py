@@ -4,12 +4,14 @@ import json
 import pathlib
 import shutil
 
+import gin
 import numpy as np
 import pytest
 import tf_keras
 from helpers import commands
 from official.core import export_base
 
+from official_ext.configuration import gin_config
 from official_ext.datasets import procedural_shapes
 from official_ext.errors import RunError, UserError
 from official_ext.serving import export_lib, trained_model
@@ -46,6 +48,17 @@ def test_a_loaded_model_evaluates_like_the_trainer(trained_run):
   assert not trained.averaged
   assert trained.class_names == list(procedural_shapes.CLASS_NAMES)
   assert tf_keras.mixed_precision.global_policy().name == 'mixed_bfloat16'
+
+
+def test_a_run_is_loaded_whatever_gin_binds(trained_run):
+  """As in a notebook, which goes on to another recipe."""
+  lines = ['head.logit_scale = 0', 'small_images.augmentations = [@crop()]']
+  gin_config.parse([], lines)
+  trained = trained_model.load_for_inference(str(trained_run))
+  assert trained.params.task.model.head.logit_scale == 0.125
+  steps = trained.params.task.train_data.augmentations
+  assert [one.type for one in steps] == ['crop', 'flip', 'cutout']
+  assert gin.query_parameter('head.logit_scale') == 0
 
 
 def test_any_checkpoint_can_be_named(trained_run):

@@ -12,7 +12,7 @@ from helpers import fuzz_targets
 
 from official_ext.errors import UserError
 from official_ext.files import safe_yaml
-from official_ext.local_data import restricted_pickle
+from official_ext.local_data import cifar10_archive, restricted_pickle
 from official_ext.progress import epoch_table
 from official_ext.serving import image_files
 
@@ -59,6 +59,7 @@ def test_a_reader_takes_the_sound_inputs(reader):
   inputs = fuzz_targets.seeds(reader)
   assert inputs
   assert all(map(fuzz_targets.READERS[reader], inputs))
+  assert cifar10_archive.BATCH_SIZE == 10_000  # Two, in the sound inputs.
 
 
 def test_a_bitmap_of_run_lengths_is_not_decoded(tmp_path):

@@ -399,6 +399,40 @@ def test_what_does_not_fit_is_said_in_one_line(name, override, message):
   assert '\n' not in str(caught.value)
 
 
+MIXED = 'task.train_data.mixup_and_cutmix.prob=1.0'
+OF_MIXED = 'needs labels as only task.train_data.mixup_and_cutmix makes them; l'
+MIXES = 'task.train_data.mixup_and_cutmix mixes labels, which task.losses.soft'
+
+
+@pytest.mark.parametrize(
+  ('override', 'message'),
+  [
+    ('task.losses.soft_labels=true', f'soft_labels=True {OF_MIXED}'),
+    (
+      'task.losses.use_binary_cross_entropy=true',
+      f'use_binary_cross_entropy=True {OF_MIXED}',
+    ),
+    (MIXED, f'{MIXES}_labels=False with one_hot=True does not take; set them'),
+    (
+      f'{MIXED},task.losses.soft_labels=true',
+      f'{MIXES}_labels=True with one_hot=True does not take; set them',
+    ),
+  ],
+)
+def test_a_loss_of_other_labels_is_refused(records, override, message):
+  with pytest.raises(UserError, match=message):
+    config(CLASSIFICATION, records, override=override)
+
+
+@pytest.mark.parametrize('is_binary', ['false', 'true'])
+def test_a_loss_of_mixed_labels_is_trained_on(records, is_binary):
+  override = f'{MIXED},task.losses.soft_labels=true,task.losses.one_hot=false'
+  override += f',task.losses.use_binary_cross_entropy={is_binary}'
+  task, model, batch = set_up(config(CLASSIFICATION, records, (), override))
+  losses = fixed_batch_losses(task, model, batch, Recorder(0.1), 2)
+  assert losses[1] < losses[0]
+
+
 def test_a_detector_that_does_not_pad_takes_more_sizes():
   pad = 'parser.pad=false'
   override = f'task.train_data.{pad},task.validation_data.{pad}'

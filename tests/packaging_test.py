@@ -124,12 +124,12 @@ def test_installed_wheel_finds_its_gin_files_and_gin_config(
   wheel.extractall(site)
   elsewhere.mkdir()
   code = (
-    'import gin; from official_ext.configuration import gin_config as c;'
-    'print(gin.__file__, c.__file__, *c.shipped_files())'
+    'import gin; from official_ext.configuration import gin_files as c;'
+    'print(gin.__file__, c.__file__, *c.shipped())'
   )
   assert _run(code, elsewhere, str(site)).split() == [
     _gin_config_file(),
-    str(site / 'official_ext/configuration/gin_config.py'),
+    str(site / 'official_ext/configuration/gin_files.py'),
     *(f'gin/{name}' for name in _GIN_FILES),
   ]
 

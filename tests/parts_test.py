@@ -11,7 +11,12 @@ from official.modeling import hyperparams
 
 from official_ext.augmentation.crop import Crop
 from official_ext.augmentation.flip import Flip
-from official_ext.configuration import bindings, experiment, gin_config
+from official_ext.configuration import (
+  bindings,
+  experiment,
+  gin_config,
+  gin_files,
+)
 from official_ext.errors import UserError
 from official_ext.schema import fields, parts
 
@@ -160,7 +165,7 @@ def test_a_file_may_bind_what_one_that_includes_it_leaves_out(
   'file',
   [
     file
-    for file in gin_config.shipped_files()
+    for file in gin_files.shipped()
     if '/resnet9_' not in file or file.endswith(('_v100.gin', '_dawn.gin'))
   ],
 )
@@ -235,15 +240,13 @@ def test_a_module_that_is_loaded_again_takes_its_own_place():
 # Where bindings stand.
 
 
-def test_bindings_have_a_scope_a_name_and_a_place(tmp_path):
+def test_bindings_have_a_scope_a_name_and_a_place(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
   (tmp_path / 'inner.gin').write_text('a/b.crop.padding = (\n  3)\nsize = 2\n')
   outer = "\ninclude 'inner.gin'\nhead.pooling = @x()  # A reference.\n"
   (tmp_path / 'outer.gin').write_text(outer)
-  first, lines = bindings.read(
-    ['outer.gin'],
-    ['run.epochs = %size', "x.y = ['a']"],
-    lambda file: str(tmp_path / file),
-  )
+  written = ['run.epochs = %size', "x.y = {'a': [@c/crop(), %size]}"]
+  first, lines = bindings.read(['outer.gin'], written)
   found = [
     (b.scope, b.name, b.configurable, b.place, b.included) for b in first
   ]
@@ -256,6 +259,9 @@ def test_bindings_have_a_scope_a_name_and_a_place(tmp_path):
     ('run.epochs', 'command line'),
     ('x.y', 'command line'),
   ]
+  assert [b.macro for b in (*first, *lines)] == ['', 'size', '', '', '']
+  assert lines[1].refers_to(macros=True) == {'size'}
+  assert lines[1].refers_to(macros=False) == {'c/crop'}
 
 
 def test_place_of_a_setting_is_where_it_was_bound_last(tmp_path, monkeypatch):

@@ -134,6 +134,43 @@ def test_folders_are_searched(tmp_path):
     image_files.find([str(tmp_path / 'empty')])
 
 
+def test_what_systems_put_into_folders_is_no_picture(tmp_path):
+  names = '.thumbnails/a.png', 'b/.c/d.png', 'b/._e.png', '__MACOSX/f.png'
+  names += '@eaDir/g.png', 'Thumbs.db', 'b/desktop.ini', 'h.png/i.txt'
+  names += 'b/j.png', '.k/l.png'
+  for name in names:
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).touch()
+  assert image_files.find([str(tmp_path)]) == [str(tmp_path / 'b' / 'j.png')]
+  # Who names one means it.
+  hidden = [str(tmp_path / '.k' / 'l.png')]
+  assert image_files.find([str(tmp_path / '.k')]) == hidden
+  assert image_files.find(hidden) == hidden
+
+
+def test_an_address_is_no_file():
+  with pytest.raises(UserError) as caught:
+    image_files.read('https://example.com/a.png', SHAPE)
+  assert str(caught.value) == (
+    'https://example.com/a.png is no file of this machine; download it, and '
+    'name the file.'
+  )
+
+
+def test_a_file_has_a_row_each_time_it_is_named(trained_run, tmp_path):
+  one, other = (
+    save(tmp_path / f'{name}.png', np.full(SHAPE, value, np.uint8))
+    for name, value in (('a', 0), ('b', 255))
+  )
+  trained = trained_model.load_for_inference(str(trained_run))
+  named = [one, other, one]
+  predictions, skipped = prediction.predict(trained, named)
+  assert [p.file for p in predictions] == named
+  assert predictions[0].guesses == predictions[2].guesses
+  assert predictions[0].guesses != predictions[1].guesses
+  assert skipped == {}
+
+
 def test_predictions_are_the_models(trained_run, tmp_path, monkeypatch):
   monkeypatch.setattr(prediction, '_BATCH_SIZE', 2)
   pixels = noise(5, *SHAPE)

@@ -12,6 +12,7 @@ import types
 import numpy as np
 import pytest
 import tensorflow as tf
+from ai_edge_litert import interpreter as litert
 from helpers import tiny
 from official.core import task_factory
 
@@ -232,6 +233,19 @@ def test_the_saved_model_takes_any_batch(exported, whole_run):
     np.testing.assert_allclose(outputs['probabilities'], expected, rtol=1e-5)
     names = [name.decode() for name in outputs['class_name'].numpy()]
     assert names == [trained.class_names[i] for i in logits.argmax(axis=1)]
+
+
+def test_exported_models_refuse_what_is_no_byte(exported):
+  scaled = np.zeros((1, 32, 32, 3), np.float32)
+  loaded = tf.saved_model.load(str(exported[0] / 'saved_model'))
+  serve = loaded.signatures['serving_default']
+  with pytest.raises(tf.errors.InvalidArgumentError, match='to be a uint8 ten'):
+    serve(inputs=tf.constant(scaled))
+  for name in export_lib.TFLITE:
+    interpreter = litert.Interpreter(str(exported[0] / name))
+    serve = interpreter.get_signature_runner('serving_default')
+    with pytest.raises(ValueError, match='FLOAT32 but expected type UINT8'):
+      serve(inputs=scaled)
 
 
 def test_a_tflite_file_runs_where_the_package_cannot_be_imported(

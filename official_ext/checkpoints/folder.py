@@ -19,7 +19,7 @@ _T = TypeVar('_T')
 
 # What reading raises where a checkpoint is not whole: TensorFlow's operations
 # the first, its reader any. Parts carry checksums, which both look at.
-_DAMAGE = (tf.errors.OpError, OSError, ValueError, LookupError, RuntimeError)
+DAMAGE = (tf.errors.OpError, OSError, ValueError, LookupError, RuntimeError)
 _STEP = 'global_step/.ATTRIBUTES/VARIABLE_VALUE'
 
 
@@ -67,7 +67,7 @@ class Checkpoints:
         return read(path)
       except (UserError, *exchange.LOST):
         raise
-      except _DAMAGE as error:
+      except DAMAGE as error:
         self._damaged.add(path)
         print(
           f'warning: {path} is damaged and not used: {reason(error)}.',

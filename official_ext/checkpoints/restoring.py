@@ -38,7 +38,7 @@ def restore(
       that is asked for, or none is good.
   """
   path = there.first_good(
-    lambda path: _restore(checkpoint, path, there.model_dir)
+    lambda path: restore_file(checkpoint, path, there.model_dir)
   )
   if path is None:
     return 0
@@ -47,7 +47,20 @@ def restore(
   return int(checkpoint.global_step.numpy())
 
 
-def _restore(checkpoint: tf.train.Checkpoint, path: str, model_dir: str) -> str:
+def restore_file(
+  checkpoint: tf.train.Checkpoint, path: str, model_dir: str
+) -> str:
+  """Restores one checkpoint, and returns its path.
+
+  Args:
+    checkpoint: As of `restore`.
+    path: Of the checkpoint.
+    model_dir: The run's folder, for errors.
+
+  Raises:
+    UserError: If it is the checkpoint of another model.
+    Exception: Of the types of `folder.DAMAGE`, if it is not whole, or gone.
+  """
   try:
     status = checkpoint.restore(path).assert_existing_objects_matched()
     status.expect_partial()  # Inference needs the weights alone.

@@ -130,3 +130,6 @@ def _parse_flags(argv: list[str]) -> list[str]:
   except flags.Error as error:
     print(f'error: {error}; see --help.', file=sys.stderr)
     sys.exit(UserError.status)
+  except SystemExit:
+    # Help that was asked for was given; absl ends with 1 all the same.
+    sys.exit(0)

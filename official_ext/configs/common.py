@@ -1,6 +1,7 @@
 """Runtime and trainer configurations: Garden's, with this package's fields."""
 
 import dataclasses
+from typing import Any
 
 from official.core import config_definitions as cfg
 
@@ -96,6 +97,12 @@ def set_lengths(trainer: TrainerConfig) -> None:
         'leave it out.'
       )
     setattr(schedule, key, value)
+
+
+def last_epoch(schedule: Any) -> float:
+  """Returns the epoch at which a schedule ends that counts in epochs."""
+  ends = schedule.epochs
+  return ends[-1] if isinstance(ends, list | tuple) else ends
 
 
 def steps_per_epoch(trainer: cfg.TrainerConfig) -> int:

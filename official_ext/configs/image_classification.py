@@ -26,6 +26,9 @@ _ACTIVATION = fields.Rule(
   activations.is_known,
   "'celu' or the name of a Keras activation such as 'relu'",
 )
+_ONE_CLASS = fields.Rule(
+  lambda soft: not soft, 'False: each image of these data has one class'
+)
 _DTYPES = fields.one_of(*fields.PRECISIONS)
 
 # Fields of Garden's data config that this package's input acts upon.
@@ -138,7 +141,7 @@ class Losses(garden.Losses):
   one_hot: bool = False
   label_smoothing: float = fields.field(0.0, fields.SHARE)
   # Garden's own path for them needs labels that this package does not make.
-  soft_labels: bool = fields.field(False, fields.one_of(False))
+  soft_labels: bool = fields.field(False, _ONE_CLASS)
 
   def check_together(self, place: str) -> None:
     """Raises where one of the values leaves another without an effect."""

@@ -3,20 +3,24 @@
 What one field or one config may say stands beside it; see `fields`.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import tensorflow as tf
 from official.core import config_definitions as cfg
 from official.modeling import hyperparams
+from official.vision.configs import image_classification as garden
 
-from official_ext.configs import backbones, optimization
+from official_ext.configs import backbones, common, optimization
 from official_ext.configs.image_classification import (
   DataConfig,
   ImageClassificationTask,
 )
-from official_ext.errors import UserError
+from official_ext.errors import UserError, reason
+from official_ext.files import paths
 from official_ext.ops import views
+
+_T = TypeVar('_T')
 
 
 def check(params: cfg.ExperimentConfig, num_replicas: int) -> None:
@@ -67,6 +71,9 @@ def check_which_trains(task: ImageClassificationTask) -> None:
 
 def _check_classification(params: cfg.ExperimentConfig) -> None:
   task = params.task
+  for place in ('train_data', 'validation_data'):
+    data_dir = getattr(task, place).tfds_data_dir
+    check_reachable(data_dir, f'task.{place}.tfds_data_dir')
   for name in task.evaluation.views:
     views.get(name)
   metrics = [
@@ -101,12 +108,34 @@ def _check_other_task(task: cfg.TaskConfig, network: Any) -> None:
           f'task.{data}.image_feature.{key}={value} is not one number for each '
           f'of num_channels={feature.num_channels}.'
         )
+  if isinstance(task, garden.ImageClassificationTask):
+    _check_labels(task)
   if network and network.needs_filters and not begins_with_backbone(task):
     raise UserError(
       f'task.model.backbone.{task.model.backbone.type} whitens its input and '
       'needs filters, which small_images computes from its training images; '
       'name a run of it as task.init_checkpoint, of which the backbone is read.'
     )
+
+
+def _check_labels(task: garden.ImageClassificationTask) -> None:
+  """Raises where the loss takes other labels than the input makes."""
+  data, losses = task.train_data, task.losses
+  if data.is_multilabel:
+    return
+  if data.mixup_and_cutmix and (losses.one_hot or not losses.soft_labels):
+    raise UserError(
+      'task.train_data.mixup_and_cutmix mixes labels, which '
+      f'task.losses.soft_labels={losses.soft_labels} with '
+      f'one_hot={losses.one_hot} does not take; set them to True and False.'
+    )
+  for key in ('soft_labels', 'use_binary_cross_entropy'):
+    if getattr(losses, key) and not data.mixup_and_cutmix:
+      raise UserError(
+        f'task.losses.{key}=True needs labels as only '
+        'task.train_data.mixup_and_cutmix makes them; leave it out, or set '
+        'that.'
+      )
 
 
 def begins_with_backbone(task: cfg.TaskConfig) -> bool:
@@ -198,14 +227,15 @@ def check_files(params: cfg.ExperimentConfig, mode: str) -> None:
     data = getattr(params.task, name)
     if word not in mode or data.tfds_name:
       continue
+    place = f'task.{name}.input_path'
     for pattern in _file_patterns(data.input_path):
       # Garden takes other characters of a pattern as they are.
       is_pattern = '*' in pattern or '?' in pattern
       find = tf.io.gfile.glob if is_pattern else tf.io.gfile.exists
-      if not find(pattern):
+      if not _looked_for(find, pattern, place):
         raise UserError(
-          f"task.{name}.input_path: '{pattern}' names no file; name TFRecord "
-          'files of examples.'
+          f"{place}: '{pattern}' names no file; name TFRecord files of "
+          'examples.'
         )
 
 
@@ -253,12 +283,43 @@ def check_fits(
     )
 
 
+def _looked_for(find: Callable[[str], _T], path: str, place: str) -> _T:
+  """Returns what TensorFlow finds at a path, which may be an address.
+
+  Raises:
+    UserError: If it cannot look there.
+  """
+  try:
+    return find(path)
+  except tf.errors.OpError as error:
+    raise UserError(
+      f'{place}={path} cannot be reached ({reason(error)}); copy it to this '
+      'machine or mount it, and name that.'
+    ) from error
+
+
+def check_reachable(data_dir: str, place: str) -> None:
+  """Raises where a folder of data sets is an address that does not answer.
+
+  Args:
+    data_dir: The folder; empty for TFDS' default.
+    place: What names it, for errors.
+
+  Raises:
+    UserError: If TensorFlow cannot look there.
+  """
+  if paths.is_remote(data_dir):
+    _looked_for(tf.io.gfile.exists, data_dir, place)
+
+
 def _check_init_checkpoint(path: str | None) -> None:
+  place = 'task.init_checkpoint'
   if path and not (
-    tf.train.latest_checkpoint(path) or tf.io.gfile.exists(f'{path}.index')
+    _looked_for(tf.train.latest_checkpoint, path, place)
+    or _looked_for(tf.io.gfile.exists, f'{path}.index', place)
   ):
     raise UserError(
-      f"task.init_checkpoint='{path}' is neither a checkpoint nor a folder of "
+      f"{place}='{path}' is neither a checkpoint nor a folder of "
       'checkpoints; leave it out to begin with random weights.'
     )
 
@@ -295,8 +356,7 @@ def _check_schedule(params: cfg.ExperimentConfig) -> None:
         f'trainer.train_steps={steps} over its steps_per_epoch.'
       )
     return
-  ends = chosen.epochs
-  last = ends[-1] if isinstance(ends, list | tuple) else ends
+  last = common.last_epoch(chosen)
   if last and last != params.trainer.epochs:
     raise UserError(
       f'trainer.epochs={params.trainer.epochs:g}, but {place}.{kind} ends at '

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import dataclasses
 import difflib
+import os
 import re
 from typing import Any
 
@@ -16,10 +17,10 @@ from official.modeling.hyperparams import params_dict
 
 from official_ext.configs import backbones, common, validation
 from official_ext.configs.image_classification import ImageClassificationTask
-from official_ext.configuration import gin_config
+from official_ext.configuration import gin_config, places
 from official_ext.configuration.flags import Flags
 from official_ext.dataloaders import data_sets
-from official_ext.errors import UserError
+from official_ext.errors import UserError, one_line, reason
 from official_ext.files import safe_yaml
 from official_ext.machine import devices
 from official_ext.schema import fields, garden_fields  # noqa: F401
@@ -85,7 +86,7 @@ class ExperimentParser(train_utils.ExperimentParser):
     except UserError as error:
       raise UserError(_with_place(str(error))) from error
     except (TypeError, ValueError) as error:
-      raise UserError(f'gin: {gin_config.one_line(error)}') from error
+      raise UserError(f'gin: {one_line(error)}') from error
     if not isinstance(params.runtime, common.RuntimeConfig):
       # Garden's own experiments would stay on the CPU unless told.
       open_fields = {'num_gpus': -1, 'distribution_strategy': 'auto'}
@@ -113,11 +114,8 @@ class ExperimentParser(train_utils.ExperimentParser):
   ) -> cfg.ExperimentConfig:
     """Overrides `params` with each `--config_file`."""
     for path in self._flags_obj.config_file or []:
-      try:
-        text = tf.io.gfile.GFile(path).read()
-      except (tf.errors.OpError, UnicodeDecodeError) as error:
-        raise UserError(f'--config_file={path} cannot be read.') from error
-      _override(params, text, f'--config_file={path}')
+      flag = f'--config_file={path}'
+      _override(params, _read(os.path.expanduser(path), flag), flag)
     return params
 
   def parse_params_override(
@@ -127,8 +125,9 @@ class ExperimentParser(train_utils.ExperimentParser):
     text = self._flags_obj.params_override
     if not text:
       return params
-    if tf.io.gfile.exists(text):
-      text = tf.io.gfile.GFile(text).read()
+    file = os.path.expanduser(text)
+    if tf.io.gfile.exists(file):
+      text = _read(file, f'--params_override={text}')
     else:
       with contextlib.suppress(ValueError):  # Not a.b=1,c=2, so it is YAML.
         text = params_dict.nested_csv_str_to_json_str(text)
@@ -174,7 +173,7 @@ def parse(flags_obj: Any, store: data_sets.Store | None = None) -> Experiment:
   params = copy.deepcopy(made)
   _forget_lengths(params)
   params = parser.parse_gin(params)
-  gin_config.check_used()
+  gin_config.check_used(flags_obj.experiment)
   params = parser.parse_config_file(params)
   _forget_lengths(params)
   from_files = copy.deepcopy(params)
@@ -217,7 +216,7 @@ def parse_gin_alone() -> cfg.ExperimentConfig:
   params = copy.deepcopy(made)
   _forget_lengths(params)
   params = parser.parse_gin(params)
-  gin_config.check_used()
+  gin_config.check_used(DEFAULT)
   steps = params.trainer.steps_per_epoch
   if steps:
     _set_steps(params.trainer, steps, _changed(params.trainer, made.trainer))
@@ -242,10 +241,11 @@ def resolved(asked: cfg.ExperimentConfig) -> cfg.ExperimentConfig:
 
 
 def _check(params: cfg.ExperimentConfig, made: cfg.ExperimentConfig) -> None:
-  """Fills in the devices, and raises where a value cannot work."""
+  """Fills in devices and whole paths, and raises where a value cannot work."""
   if isinstance(params.task, ImageClassificationTask):
     validation.check_which_trains(params.task)
   fields.check(params, made=made)
+  places.settle(params)
   devices.resolve(
     params.runtime, float16=not validation.averages_inside_loss_scale(params)
   )
@@ -260,6 +260,16 @@ def _forget_lengths(params: cfg.ExperimentConfig) -> None:
       setattr(schedule, key, 0)
 
 
+def _read(path: str, flag: str) -> str:
+  """Returns the text of a file that a flag names."""
+  try:
+    return tf.io.gfile.GFile(path).read()
+  except (tf.errors.OpError, UnicodeDecodeError) as error:
+    raise UserError(
+      f'{flag} cannot be read ({reason(error)}); name a file of YAML.'
+    ) from error
+
+
 def _override(
   params: cfg.ExperimentConfig, text: str, place: str
 ) -> dict[str, Any]:
@@ -267,7 +277,7 @@ def _override(
   try:
     override = safe_yaml.load(text)
   except yaml.YAMLError as error:
-    line = gin_config.one_line(error)
+    line = one_line(error)
     raise UserError(f'{place} is not plain YAML: {line}') from error
   if not isinstance(override, dict):
     raise UserError(

@@ -1,9 +1,11 @@
 """A line an epoch, on the screen and in the run's folder."""
 
+import contextlib
+import fcntl
 import json
 import pathlib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -47,8 +49,8 @@ class EpochTable:
   """Orbit actions that turn the logs of an epoch into a row.
 
   A row holds the epoch, the step, the learning rate of the epoch's last step,
-  mean cross entropy and accuracy (0 to 1) in training (with augmentation and
-  any label smoothing, while the weights change) and on the test set (without),
+  mean loss and accuracy (0 to 1) in training (with augmentation and any label
+  smoothing, while the weights change) and on the test set (without),
   and seconds. The total counts training only, as in cifar10-fast. Where the
   task evaluates over views too, such as mirror images, the accuracies over them
   stand beside the plain one. A task without accuracy has its loss and the
@@ -100,15 +102,9 @@ class EpochTable:
     A run that was killed may have written a row whose checkpoint it had not.
     The table of a run whose checkpoints are gone is set aside.
     """
-    step = int(self._trainer.global_step.numpy())
+    step = self._step()
     if self._path and self._path.exists():
-      rows = read(self._path)
-      if rows and not step:
-        aside = whole.set_aside(self._path)
-        self._say(f'{self._path} is of an earlier run; it is now {aside}.')
-      else:
-        self.rows = [row for row in rows if row['step'] <= step]
-        self._write_rows()
+      self._take_up(self._path, step)
     if self.rows and self.rows[-1]['step'] == step:
       # The row was written after the checkpoint, and has its seconds.
       self._progress.take_seconds('train')
@@ -116,6 +112,16 @@ class EpochTable:
       self._say_head((*_COMMON, *self._train_keys, *self._test_keys))
     for row in self.rows:
       self._say_row(row)
+
+  def _take_up(self, path: pathlib.Path, step: int) -> None:
+    with _alone(path):
+      rows = read(path)
+      if rows and not step:
+        aside = whole.set_aside(path)
+        self._say(f'{path} is of an earlier run; it is now {aside}.')
+      else:
+        self.rows = [row for row in rows if row['step'] <= step]
+        _write(path, self.rows)
 
   def train_action(self, logs: Mapping[str, Any]) -> None:
     """Keeps what the trainer has logged since the epoch's start."""
@@ -127,13 +133,16 @@ class EpochTable:
     """Adds the epoch's row."""
     self._add_row(logs)
 
+  def _step(self) -> int:
+    return int(self._trainer.global_step.numpy())
+
   def _epoch_ends(self) -> bool:
-    step = self._trainer.global_step.numpy()
+    step = self._step()
     config = self._trainer.config.trainer
     return step == config.train_steps or step % config.validation_interval == 0
 
   def _add_row(self, logs: Mapping[str, Any]) -> None:
-    step = int(self._trainer.global_step.numpy())
+    step = self._step()
     if self.rows and self.rows[-1]['step'] == step:
       self._add_evaluation(logs)
       return
@@ -152,12 +161,12 @@ class EpochTable:
     }
     self.rows.append(row)
     if self._path:
-      with (
-        writing(str(self._path.parent)),
-        self._path.open('a') as file,
-      ):
-        file.write(_json_line(row))
+      self._append(self._path, row)
     self._say_row(row)
+
+  def _append(self, path: pathlib.Path, row: Mapping[str, Any]) -> None:
+    with writing(str(path.parent)), _alone(path), path.open('a') as file:
+      file.write(_json_line(row))
 
   def _add_evaluation(self, logs: Mapping[str, Any]) -> None:
     """Puts an evaluation in the row of its step, in place of one before."""
@@ -167,14 +176,14 @@ class EpochTable:
       'test_seconds': self._progress.take_seconds('test'),
     }
     if self._path:
-      with writing(str(self._path.parent)):
-        self._write_rows()
+      self._replace(self._path, self.rows[-1])
     self._say_row(self.rows[-1])
 
-  def _write_rows(self) -> None:
-    """Writes the file anew, whole or not at all."""
-    if self._path:
-      whole.write(self._path, ''.join(map(_json_line, self.rows)))
+  def _replace(self, path: pathlib.Path, row: Mapping[str, Any]) -> None:
+    """Puts a row in the place of the one of its step."""
+    with writing(str(path.parent)), _alone(path):
+      others = [each for each in read(path) if each['step'] != row['step']]
+      _write(path, sorted([*others, row], key=lambda each: each['step']))
 
   def _other_numbers(self, logs: Mapping[str, Any]) -> dict[str, Any]:
     """Takes what a task without accuracy reports; images are left out."""
@@ -199,6 +208,28 @@ class EpochTable:
 
   def _say(self, line: str) -> None:
     print(line, file=self._out, flush=True)
+
+
+class EvaluationTable(EpochTable):
+  """The table of a process that evaluates what another one trains.
+
+  The other writes the row of a step before its checkpoint. What is evaluated
+  goes into it; it is only printed where there is no such row.
+  """
+
+  def begin(self) -> None:
+    """Prints the head."""
+    if self._has_accuracy:
+      self._say_head((*_COMMON, *self._train_keys, *self._test_keys))
+
+  def eval_action(self, logs: Mapping[str, Any]) -> None:
+    """Adds to the row of the step."""
+    rows = read(self._path) if self._path else []
+    self.rows = [row for row in rows if row['step'] == self._step()]
+    super().eval_action(logs)
+
+  def _append(self, path: pathlib.Path, row: Mapping[str, Any]) -> None:
+    """Leaves the rows to the other process."""
 
 
 def say_finished(model_dir: str, step: int) -> list[dict[str, Any]]:
@@ -235,6 +266,19 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
     _row(line, f'{path}, line {number}')
     for number, line in enumerate(lines, start=1)
   ]
+
+
+@contextlib.contextmanager
+def _alone(path: pathlib.Path) -> Iterator[None]:
+  """Keeps other processes from changing the file, for a moment."""
+  with path.with_name(f'.{path.name}.lock').open('a') as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    yield
+
+
+def _write(path: pathlib.Path, rows: Iterable[Mapping[str, Any]]) -> None:
+  """Writes the file anew, whole or not at all."""
+  whole.write(path, ''.join(map(_json_line, rows)))
 
 
 def _row(line: bytes, place: str) -> dict[str, Any]:

@@ -6,9 +6,9 @@ import shlex
 import textwrap
 from collections.abc import Sequence
 
-import gin
 from official.core import config_definitions as cfg
 
+from official_ext.configuration import without_effect
 from official_ext.files import safe_yaml, whole
 from official_ext.machine import description as machine
 
@@ -39,7 +39,7 @@ def write(
   texts = {
     # Garden's own writer puts Python's tuples in, which only PyYAML reads.
     'params.yaml': safe_yaml.dump(params.as_dict()),
-    GIN: comment + gin.config_str(),
+    GIN: comment + without_effect.effective_text(),
     'versions.json': json.dumps(machine.describe(), indent=2) + '\n',
   }
   if class_names:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from official_ext.errors import UserError
-from official_ext.files import whole
+from official_ext.files import paths, whole
 
 _LOCK_FILE = '.lock'
 
@@ -33,12 +33,7 @@ def chosen(
     UserError: If it is not a folder of this machine, or cannot be made.
   """
   if model_dir:
-    if '://' in model_dir:
-      raise UserError(
-        f'--model_dir={model_dir} is no folder of this machine; mount it, and '
-        'name the folder.'
-      )
-    yield os.path.expanduser(model_dir)
+    yield paths.local(model_dir, '--model_dir')
     return
   folder = _new_folder(pathlib.Path(gin_files[0]).stem if gin_files else name)
   try:

@@ -35,6 +35,7 @@ fields.of_garden(
     'steps_per_loop': fields.AT_LEAST_1,
     'summary_interval': fields.AT_LEAST_1,
     'checkpoint_interval': fields.AT_LEAST_1,
+    'continuous_eval_timeout': fields.AT_LEAST_0,
     'validation_interval': fields.AT_LEAST_1,
     'max_to_keep': fields.AT_LEAST_1,
   },

@@ -13,8 +13,7 @@ import tf_keras
 from official.core import export_base
 from official.vision.serving import export_tflite_lib
 
-from official_ext.configuration import gin_config
-from official_ext.errors import RunError, UserError
+from official_ext.errors import RunError, UserError, one_line
 from official_ext.files import safe_yaml
 from official_ext.serving import image_classification
 from official_ext.serving.trained_model import TrainedModel
@@ -132,7 +131,7 @@ def _made_whole(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     yield unfinished
     unfinished.rename(folder)
   except (OSError, tf.errors.OpError) as error:
-    reason = getattr(error, 'strerror', None) or gin_config.one_line(error)
+    reason = getattr(error, 'strerror', None) or one_line(error)
     raise RunError(
       f'--export_dir={folder} cannot be written to ({reason}).'
     ) from error

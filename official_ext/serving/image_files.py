@@ -7,12 +7,13 @@ a file states is checked before.
 import os
 import pathlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from official_ext.errors import UserError
+from official_ext.files import hidden, paths
 from official_ext.local_data import image_folder
 
 _FORMATS = ('PNG', 'JPEG', 'WEBP', 'GIF', 'BMP')
@@ -27,28 +28,32 @@ def find(arguments: Sequence[str]) -> list[str]:
 
   Args:
     arguments: Files and folders. A file's ending does not matter; one in a
-      folder, or in one below it, is an image by its ending.
+      folder, or in one below it, is an image by its ending, unless it or a
+      folder on the way is hidden.
 
   Raises:
     UserError: If a folder holds no image.
   """
-  paths = []
-  for argument in arguments:
+  found = []
+  for argument in map(os.path.expanduser, arguments):
     if not os.path.isdir(argument):
-      paths.append(argument)
+      found.append(argument)
       continue
-    inside = sorted(
-      str(path)
-      for path in pathlib.Path(argument).rglob('*')
-      if path.suffix.lower() in _SUFFIXES
-    )
+    inside = sorted(map(str, _images_in(pathlib.Path(argument))))
     if not inside:
       raise UserError(
         f'{argument} holds no file named {", ".join(_SUFFIXES)}; name another '
         'folder, or the files.'
       )
-    paths += inside
-  return paths
+    found += inside
+  return found
+
+
+def _images_in(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+  for path in folder.rglob('*'):
+    is_image = path.suffix.lower() in _SUFFIXES and not path.is_dir()
+    if is_image and not hidden.is_hidden(path.relative_to(folder)):
+      yield path
 
 
 def read(
@@ -70,17 +75,16 @@ def read(
   Raises:
     UserError: If it is not an image of 8-bit channels, or is damaged.
   """
+  if paths.is_remote(path):
+    raise UserError(
+      f'{path} is no file of this machine; download it, and name the file.'
+    )
   try:
     with warnings.catch_warnings():
       warnings.simplefilter('error', Image.DecompressionBombWarning)
       with Image.open(path, formats=_FORMATS) as file:
         _check_compression(file, path)
-        if image_folder.has_16_bits(file):
-          raise UserError(
-            f'{path} has 16 bits a channel; save it with 8 bits a channel.'
-          )
-        file.load()
-        return _fit(file, path, shape)
+        return fit(file, path, shape)
   except UserError:
     raise
   except Exception as error:  # Of any type: damage comes in many kinds.
@@ -93,16 +97,34 @@ def _check_compression(file: Image.Image, path: str) -> None:
     raise UserError(f'{path} is a compressed BMP; save it as PNG.')
 
 
-def _fit(
-  image: Image.Image, path: str, shape: tuple[int, int, int]
+def fit(
+  image: Image.Image, name: str, shape: tuple[int, int, int]
 ) -> tuple[np.ndarray, list[str]]:
+  """Brings an image to the shape, as `read` says.
+
+  Args:
+    image: Of any size.
+    name: What to call it in messages.
+    shape: Height, width, and 1 or 3 channels.
+
+  Returns:
+    uint8 of that shape, and what was done to the image, in words.
+
+  Raises:
+    UserError: If it is not an image of 8-bit channels.
+  """
+  if image_folder.has_16_bits(image):
+    raise UserError(
+      f'{name} has 16 bits a channel; save it with 8 bits a channel.'
+    )
+  image.load()
   height, width, channels = shape
   target = _TARGET_MODES.get(channels)
   if not target:
-    raise UserError(f'{path} cannot be made {channels} channels, as asked for.')
+    raise UserError(f'{name} cannot be made {channels} channels, as asked for.')
   if image.mode not in _MODES:
     raise UserError(
-      f'{path} has mode {image.mode}; save it with 8 bits a channel.'
+      f'{name} has mode {image.mode}; save it with 8 bits a channel.'
     )
   changes = []
   if image.getexif().get(image_folder.ORIENTATION) in image_folder.TURNED:

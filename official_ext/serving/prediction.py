@@ -44,19 +44,19 @@ def predict(
 
   Args:
     trained: The classifier.
-    paths: The files.
+    paths: The files; one may come several times.
 
   Returns:
-    A prediction for each file that can be read, and for each other one why it
-    cannot.
+    A prediction for each of the paths whose file can be read, and for each
+    other file why it cannot.
   """
   predictions: list[Prediction] = []
   skipped: dict[str, str] = {}
   for start in range(0, len(paths), _BATCH_SIZE):
-    read = {}
+    read = []
     for path in paths[start : start + _BATCH_SIZE]:
       try:
-        read[path] = image_files.read(path, trained.image_shape)
+        read.append((path, *image_files.read(path, trained.image_shape)))
       except UserError as error:
         skipped[path] = str(error)
     predictions += _predict_batch(trained, read)
@@ -64,11 +64,11 @@ def predict(
 
 
 def _predict_batch(
-  trained: TrainedModel, read: dict[str, tuple[np.ndarray, list[str]]]
+  trained: TrainedModel, read: Sequence[tuple[str, np.ndarray, list[str]]]
 ) -> list[Prediction]:
   if not read:
     return []
-  images = np.stack([image for image, _ in read.values()])
+  images = np.stack([image for _, image, _ in read])
   probabilities = tf.nn.softmax(trained.logits(images)).numpy()
   order = np.argsort(-probabilities, axis=1)[:, : 1 + _RUNNERS_UP]
   return [
@@ -77,7 +77,7 @@ def _predict_batch(
       [Guess(trained.class_names[i], float(row[i])) for i in best],
       changes,
     )
-    for (path, (_, changes)), row, best in zip(
-      read.items(), probabilities, order, strict=True
+    for (path, _, changes), row, best in zip(
+      read, probabilities, order, strict=True
     )
   ]

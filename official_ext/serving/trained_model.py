@@ -8,8 +8,8 @@ import pathlib
 import re
 import sys
 from collections.abc import Iterator
+from typing import Any
 
-import numpy as np
 import tensorflow as tf
 import tf_keras
 import yaml
@@ -18,14 +18,16 @@ from official.core import exp_factory, task_factory
 
 from official_ext.checkpoints import average, restoring
 from official_ext.checkpoints.folder import Checkpoints
+from official_ext.configs import validation
 from official_ext.configuration import gin_config
 from official_ext.dataloaders import image_source, preprocessing
 from official_ext.datasets import procedural_shapes  # noqa: F401
-from official_ext.errors import UserError
+from official_ext.errors import UserError, one_line
 from official_ext.experiments import small_images  # noqa: F401
-from official_ext.files import safe_yaml
+from official_ext.files import paths, safe_yaml
 from official_ext.runs import description
 from official_ext.schema import fields
+from official_ext.serving import image_batches
 from official_ext.tasks import image_classification
 
 # Its config class is that of every experiment of this package's task, and a
@@ -66,23 +68,34 @@ class TrainedModel:
     averaged = ', averaged weights' if self.averaged else ''
     return f'{self.model_dir} at step {self.step:,}{averaged}'
 
-  def preprocess(self, inputs: tf.Tensor) -> tf.Tensor:
-    """Normalises uint8 `[batch, height, width, channels]` to float32."""
+  def preprocess(self, inputs: Any) -> tf.Tensor:
+    """Normalises images to float32 `[batch, height, width, channels]`.
+
+    Args:
+      inputs: uint8 of that shape, or what else `image_batches.as_batch` takes.
+
+    Raises:
+      UserError: If it is not taken.
+    """
     return preprocessing.for_evaluation(
-      inputs, self.params.task.validation_data
+      image_batches.as_batch(inputs, self.image_shape),
+      self.params.task.validation_data,
     )
 
-  def logits(self, images: np.ndarray | tf.Tensor) -> tf.Tensor:
+  def logits(self, images: Any) -> tf.Tensor:
     """Classifies images as the trainer's evaluation does.
 
     Args:
-      images: uint8 `[batch, height, width, channels]`, any batch.
+      images: uint8 `[batch, height, width, channels]`, any batch; or what else
+        `image_batches.as_batch` takes: one image, a file, a list of them.
 
     Returns:
       float32 `[batch, num_classes]`; their softmax is the probabilities.
+
+    Raises:
+      UserError: If it is not taken, such as colours from 0 to 1.
     """
-    inputs = self.preprocess(tf.convert_to_tensor(images, tf.uint8))
-    return self.task.inference_step(inputs, self.model)
+    return self.task.inference_step(self.preprocess(images), self.model)
 
 
 def load_for_inference(
@@ -94,15 +107,16 @@ def load_for_inference(
 
   Args:
     model_dir: The run's folder; its `params.yaml` says what to build.
-    checkpoint: A checkpoint, or a folder of some, inside `model_dir`: `best` or
-      `ckpt-194`; by default the newest good one.
+    checkpoint: A checkpoint, or a folder of some, inside `model_dir`: `best`,
+      `ckpt-194` or `ckpt-194.index`; by default the newest good one.
     data_dir: Folder of TFDS data sets, where it is no longer the run's.
 
   Raises:
     UserError: If the folder is not that of a run of this package's task, or
       holds no good checkpoint.
   """
-  folder = os.path.expanduser(model_dir)
+  folder = paths.local(model_dir, '--model_dir')
+  validation.check_reachable(data_dir, '--data_dir')
   _import_modules(pathlib.Path(folder) / description.GIN)
   params = _read_params(folder)
   if data_dir:
@@ -140,15 +154,15 @@ def _read_params(folder: str) -> cfg.ExperimentConfig:
       'name the folder of a run.'
     ) from error
   except (yaml.YAMLError, UnicodeDecodeError) as error:
-    raise UserError(
-      f'{path} is damaged: {gin_config.one_line(error)}.'
-    ) from error
-  params = exp_factory.get_exp_config(_EXPERIMENT)
+    raise UserError(f'{path} is damaged: {one_line(error)}.') from error
+  # The run's file says all; what gin binds here is for something else.
+  with gin_config.unbound():
+    params = exp_factory.get_exp_config(_EXPERIMENT)
   try:
     params.override(override, is_strict=True)
     fields.check(params)
   except (KeyError, TypeError, AttributeError, ValueError) as error:
-    reason = gin_config.one_line(error).strip('"').partition('. ')[0]
+    reason = one_line(error).strip('"').partition('. ')[0]
     raise UserError(
       f'{path} is not of a run of {_EXPERIMENT} ({reason}); name the folder of '
       'one.'
@@ -184,7 +198,7 @@ def _restore(
   checkpoint = tf.train.Checkpoint(
     model=model, global_step=tf.Variable(0, dtype=tf.int64)
   )
-  path = os.path.join(folder, name)
+  path = _path_of(name, folder)
   holds_it = path if os.path.isdir(path) else os.path.dirname(path)
   averages = params.trainer.optimizer_config.ema
   swaps = average.is_beside(holds_it, averages)
@@ -203,13 +217,28 @@ def _restore(
   return int(checkpoint.global_step), bool(averages)
 
 
+def _path_of(name: str, folder: str) -> str:
+  """Returns the path of a checkpoint, or of a folder of some.
+
+  Args:
+    name: Its name in a run's folder; or its path, as a shell completes it.
+    folder: The run's.
+  """
+  name = paths.checkpoint(os.path.expanduser(name))
+  inside = (
+    pathlib.Path(folder).resolve() in pathlib.Path(name).resolve().parents
+  )
+  there = os.path.isdir(name) or os.path.isfile(f'{name}.index')
+  return name if inside and there else os.path.join(folder, name)
+
+
 def _restore_file(checkpoint: tf.train.Checkpoint, path: str) -> None:
   try:
     status = checkpoint.restore(path).assert_existing_objects_matched()
   except (tf.errors.OpError, ValueError, AssertionError) as error:
     raise UserError(
       f'--checkpoint: {path} is no whole checkpoint of this run; name one of '
-      'its ckpt-*.index without the ending, or best.'
+      'its ckpt-*.index, or best.'
     ) from error
   status.expect_partial()
 

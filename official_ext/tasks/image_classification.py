@@ -16,6 +16,7 @@ from official_ext.dataloaders import (
 )
 from official_ext.modeling import factory
 from official_ext.ops import views
+from official_ext.tasks import validation_loss
 from official_ext.tasks.weight_averaging import WeightAveraging
 
 
@@ -37,7 +38,11 @@ class ImageClassificationTask(
 
   def __init__(self, params: exp_cfg.ImageClassificationTask, **kwargs: Any):
     """Takes the task's config, and Garden's arguments."""
-    super().__init__(params, **kwargs)
+    # Garden's step asks a tensor for its rank where the loss is binary, which
+    # no graph can answer. Without, the labels are vectors already.
+    losses = params.losses.replace(use_binary_cross_entropy=False)
+    super().__init__(params.replace(losses=losses), **kwargs)
+    self._losses = _garden_task(params, params.losses)
     self.data = data_sets.DataSets(params)
     self._devices: list[str] = ['']
     self._resident: dict[bool, resident.ResidentImages] = {}
@@ -110,16 +115,19 @@ class ImageClassificationTask(
     return metrics
 
   def _validation_loss(self) -> tf_keras.metrics.Metric:
-    """Cross entropy over images; Garden's trainer averages over batches.
+    """Returns the mean of the loss that is trained on, of labels as they are.
 
-    The two differ where the last batch is smaller.
+    Nothing is smoothed, nor is a term of the weights' own in it.
     """
-    kind = (
-      tf_keras.metrics.CategoricalCrossentropy
-      if self.task_config.losses.one_hot
-      else tf_keras.metrics.SparseCategoricalCrossentropy
-    )
-    return kind(name='validation_loss', from_logits=True)
+    losses = self._losses.task_config.losses.replace(label_smoothing=0.0)
+    unsmoothed = _garden_task(self.task_config, losses)
+    return validation_loss.ValidationLoss(unsmoothed.build_losses)
+
+  def build_losses(
+    self, labels: tf.Tensor, model_outputs: tf.Tensor, aux_losses: Any = None
+  ) -> tf.Tensor:
+    """Returns Garden's loss, of the kind that was asked for."""
+    return self._losses.build_losses(labels, model_outputs, aux_losses)
 
   # There is no control flow to convert, and the conversion takes seconds.
   @tf.autograph.experimental.do_not_convert
@@ -168,3 +176,12 @@ class ImageClassificationTask(
         )
       self.process_metrics([metric], labels, seen)
     return {}
+
+
+def _garden_task(
+  params: exp_cfg.ImageClassificationTask, losses: exp_cfg.Losses
+) -> image_classification.ImageClassificationTask:
+  """Returns Garden's own task, for its loss."""
+  return image_classification.ImageClassificationTask(
+    params.replace(losses=losses)
+  )

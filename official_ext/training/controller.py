@@ -1,12 +1,15 @@
 """Orbit's controller, kept to the boundaries of epochs."""
 
 import functools
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import orbit
 
-from official_ext.checkpoints import writing
-from official_ext.errors import Stopped
+from official_ext.checkpoints import folder, restoring, writing
+from official_ext.errors import Stopped, UserError, reason
+from official_ext.training import waiting
 
 
 class Controller(orbit.Controller):
@@ -47,6 +50,53 @@ class Controller(orbit.Controller):
       Stopped: If the trainer's stop was requested.
     """
     return self._run_to(train_steps, eval_interval or train_steps, eval_steps)
+
+  def evaluate_continuously(
+    self,
+    steps: int = -1,
+    timeout: float | None = None,
+    timeout_fn: Callable[[], bool] | None = None,
+  ) -> Any:
+    """Evaluates the checkpoints that another process writes, to the last one.
+
+    Orbit would ask only after a while of waiting whether there is none to come,
+    and then wait on if there is.
+
+    Args:
+      steps: Steps of an evaluation; -1 for all of the data.
+      timeout: Seconds to wait for each checkpoint; None to wait for ever.
+      timeout_fn: Whether the checkpoint that was restored is the last one.
+
+    Returns:
+      The logs of the last evaluation.
+
+    Raises:
+      RunError: If no checkpoint comes in time.
+    """
+    output = None
+    model_dir = self.checkpoint_manager.directory
+    for path in waiting.as_they_come(model_dir, timeout):
+      if not self._restores(path):
+        continue
+      output = self.evaluate(steps)
+      if timeout_fn and timeout_fn():
+        break
+    return output
+
+  def _restores(self, path: str) -> bool:
+    """Restores a checkpoint, or says why not, as where it is gone by now."""
+    manager = self.checkpoint_manager
+    try:
+      with self.strategy.scope():
+        restoring.restore_file(manager.checkpoint, path, manager.directory)
+    except UserError:
+      raise
+    except folder.DAMAGE as error:
+      print(
+        f'warning: {path} is passed over: {reason(error)}.', file=sys.stderr
+      )
+      return False
+    return True
 
   def restore_checkpoint(self, checkpoint_path: str | None = None) -> Any:
     """Restores a checkpoint as Orbit does.
@@ -117,4 +167,4 @@ class Controller(orbit.Controller):
 
   @property
   def _exporter(self) -> Any:
-    return self.trainer.checkpoint_exporter if self.trainer else None
+    return (self.trainer or self.evaluator).checkpoint_exporter

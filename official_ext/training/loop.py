@@ -9,7 +9,7 @@ import tensorflow as tf
 from official.core import actions, train_lib
 
 from official_ext.checkpoints import writing
-from official_ext.progress.epoch_table import EpochTable
+from official_ext.progress.epoch_table import EpochTable, EvaluationTable
 from official_ext.training.controller import Controller
 from official_ext.training.start import Start
 
@@ -25,8 +25,8 @@ def run(start: Start) -> list[dict[str, Any]]:
     Stopped: If a signal asked for it. All is saved.
   """
   request = start.team.request
-  table = EpochTable(
-    request.model_dir if request.trains else None,
+  table = (EvaluationTable if request.waits else EpochTable)(
+    request.model_dir if request.records else None,
     start.trainer,
     start.progress,
     evaluates=request.evaluates,

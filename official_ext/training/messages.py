@@ -85,7 +85,9 @@ def say_data(request: Request) -> None:
 def say_where(request: Request, step: int) -> None:
   """Says where a run begins, and what was found in its folder."""
   folder, last = request.model_dir, request.last_step
-  if not request.trains:
+  if request.waits:
+    print(f'Evaluating checkpoints as they come in {folder}, to step {last:,}.')
+  elif not request.trains:
     print(f'Evaluating {folder} at step {step:,}.')
   elif step >= last:
     print(
@@ -190,4 +192,4 @@ def _say_files(request: Request) -> None:
     f'Checkpoints, params.yaml and {epoch_table.FILE_NAME} are in {folder}'
     f'{there}.'
   )
-  print(f'Curves: tensorboard --logdir {folder}')
+  print(f'Curves: tensorboard --logdir {shlex.quote(folder)}')

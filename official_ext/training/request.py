@@ -59,6 +59,19 @@ class Request:
     return 'train' in self.mode
 
   @property
+  def records(self) -> bool:
+    """Whether what it measures goes into the run's table, and the best is kept.
+
+    One that evaluates a single checkpoint prints it alone.
+    """
+    return self.trains or self.waits
+
+  @property
+  def waits(self) -> bool:
+    """Whether it evaluates what another process trains."""
+    return self.mode == 'continuous_eval'
+
+  @property
   def evaluates(self) -> bool:
     """Whether it evaluates, while it trains or after."""
     return 'eval' in self.mode

@@ -54,10 +54,9 @@ def at_its_step(team: Team, there: Checkpoints) -> Start:
   stop = team.stop_request()
   with team.strategy.scope():
     trainer = _build(team, progress, stop)
-    checkpoint = trainer.checkpoint
-    if not request.trains:
-      checkpoint = _of_weights(team, trainer)
-    step = restoring.restore(checkpoint, there, repair=request.trains)
+    step = 0
+    if not request.waits:  # Where another trains, the loop restores each.
+      step = restoring.restore(trainer.checkpoint, there, repair=request.trains)
   if request.mode == 'eval' and not step:
     raise UserError(
       f'--model_dir={request.model_dir} holds no checkpoint to evaluate; name '
@@ -83,7 +82,7 @@ def _build(team: Team, progress: Progress, stop: StopRequest) -> Trainer:
   if hasattr(task, 'compute_on'):
     task.compute_on(team.strategy)
   exporter = None
-  if request.trains:
+  if request.records:
     exporter = best.exporter(params.trainer, model_dir, team.saves_beside)
   trainer = train_utils.create_trainer(
     params,
@@ -94,6 +93,7 @@ def _build(team: Team, progress: Progress, stop: StopRequest) -> Trainer:
     trainer_cls=functools.partial(Trainer, observer=progress, stop=stop),
   )
   if not request.trains:
+    trainer._checkpoint = _of_weights(team, trainer)
     return trainer
   _check_variables(trainer)
   return team.shared.trainer(trainer)
@@ -111,11 +111,14 @@ def _check_variables(trainer: Trainer) -> None:
 
 
 def _of_weights(team: Team, trainer: Trainer) -> tf.train.Checkpoint:
-  """Returns what an evaluation restores.
+  """Returns what an evaluation restores, and keeps of the best.
 
   Whatever the optimizer keeps is then not put into memory; its average is.
   """
   parts = {'model': trainer.model, 'global_step': trainer.global_step}
   if average.is_beside(team.request.model_dir, team.request.average):
     parts['optimizer'] = trainer.optimizer
-  return tf.train.Checkpoint(**parts)
+  weights = tf.train.Checkpoint(**parts)
+  # A variable made while it is restored would wait for a file that is gone.
+  weights.save_counter.assign(0)
+  return weights

@@ -14,6 +14,7 @@ from official_ext.errors import UserError
 from official_ext.machine import devices, exchange, workers
 from official_ext.machine.stopping import StopRequest
 from official_ext.machine.workers import Cluster
+from official_ext.training import waiting
 from official_ext.training.request import Request
 from official_ext.training.shared import Shared
 
@@ -53,7 +54,11 @@ class Team:
 
     Raises:
       UserError: If there are checkpoints, and none is good.
+      RunError: If none comes that was waited for.
     """
+    if self.request.waits:
+      trainer = self.request.params.trainer
+      waiting.for_first(self.request.model_dir, trainer.continuous_eval_timeout)
     there = Checkpoints(self.request.model_dir)
     if not self.cluster.several:
       return there
@@ -73,7 +78,7 @@ def gathered(request: Request, shared: Shared) -> Team:
   """
   runtime = request.params.runtime
   cluster = workers.configure(runtime)
-  if request.mode == 'continuous_eval' and cluster.several:
+  if request.waits and cluster.several:
     raise UserError(
       f'--mode={request.mode} runs in one process; leave the others out.'
     )

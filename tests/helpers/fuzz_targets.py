@@ -12,6 +12,7 @@ import pickle
 import struct
 import tarfile
 import tempfile
+from unittest import mock
 
 import numpy as np
 import yaml
@@ -59,15 +60,19 @@ def _file(content, name):
     assert os.listdir(folder) == [name]
 
 
+def _two_images_a_batch():
+  return mock.patch.object(cifar10_archive, 'BATCH_SIZE', 2)
+
+
+@_two_images_a_batch()
 def read_archive(content):
-  cifar10_archive.BATCH_SIZE = 2
   with _file(content, 'cifar-10.tar.gz') as path:
     return _takes(cifar10_archive.read, path)
 
 
+@_two_images_a_batch()
 def read_pickle(content):
   """A batch of the python version, behind a name that is wanted."""
-  cifar10_archive.BATCH_SIZE = 2
   batches = [f'data_batch_{number}' for number in range(1, 6)]
   with tempfile.TemporaryDirectory() as folder:
     for name in (*batches, 'test_batch', 'batches.meta'):
