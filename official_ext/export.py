@@ -7,7 +7,8 @@ Usage::
 The folder holds a SavedModel and TFLite files (float32, float16, and dynamic
 range: weights of 8 bits), each from uint8 images of any number to `logits` and
 `probabilities`, the normalisation inside; the names of the classes, which the
-SavedModel also gives as `class_name`; and the run's config. Each is then loaded
+SavedModel also gives as `class_name`; and the run's config. With --onnx there
+is an ONNX file, too (`pip install 'official_ext[onnx]'`). Each is then loaded
 in a process without this package and compared, on all test images, with the
 trained model.
 
@@ -18,6 +19,7 @@ Flags:
   --checkpoint     Checkpoint, or folder of some, in --model_dir, such as best;
                    the newest by default.
   --data_dir       Folder of TFDS data sets, where it is not the run's.
+  --onnx           Write float32.onnx, too.
   --[no]evaluate   Whether to compare; it needs the test images.
   --traceback      Show the full trace of an error.
 """
@@ -45,6 +47,7 @@ def define_flags() -> None:
   cli.define_flags()
   cli.define_run_flags()
   flags.DEFINE_string('export_dir', None, 'Folder to make.')
+  flags.DEFINE_bool('onnx', False, 'Write float32.onnx, too.')
   flags.DEFINE_bool(
     'evaluate', True, 'Compare on all test images with the trained model.'
   )
@@ -55,10 +58,12 @@ def main() -> None:
   if not FLAGS.model_dir or not FLAGS.export_dir:
     raise UserError('give --model_dir and --export_dir; see --help.')
   # TensorFlow is imported here, so that --help and a wrong flag answer at once.
-  from official_ext.serving import export_lib, trained_model
+  from official_ext.serving import export_lib, onnx_file, trained_model
 
   export_dir = paths.local(FLAGS.export_dir, '--export_dir')
   export_lib.check_new(export_dir)
+  if FLAGS.onnx:
+    onnx_file.check_installed()
   trained = trained_model.load_for_inference(
     FLAGS.model_dir, FLAGS.checkpoint, FLAGS.data_dir
   )
@@ -66,7 +71,7 @@ def main() -> None:
   if FLAGS.evaluate:
     data = trained.task.data.load(trained.params.task.validation_data)
   print(f'Exporting {trained.describe()}', flush=True)
-  export_lib.export(trained, export_dir)
+  export_lib.export(trained, export_dir, FLAGS.onnx)
   if data:
     _compare(trained, export_dir, data)
   files = ', '.join(sorted(os.listdir(export_dir)))

@@ -14,7 +14,12 @@ from official.core import export_base
 from official_ext.configuration import gin_config
 from official_ext.datasets import procedural_shapes
 from official_ext.errors import RunError, UserError
-from official_ext.serving import export_lib, trained_model
+from official_ext.serving import (
+  evaluation,
+  export_lib,
+  onnx_file,
+  trained_model,
+)
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -144,3 +149,27 @@ def test_a_mistake_ends_in_one_line(arguments):
   assert result.stderr == (
     'error: give --model_dir and --export_dir; see --help.\n'
   )
+
+
+def test_an_onnx_file_computes_what_was_trained(trained_run, tmp_path):
+  """In ONNX Runtime, without this package, on batches of two sizes."""
+  trained = trained_model.load_for_inference(str(trained_run))
+  folder = tmp_path / 'exported'
+  export_lib.export(trained, str(folder), onnx=True)
+  data = trained.task.data.load(trained.params.task.validation_data)
+  rows = {
+    row.name: row for row in evaluation.compare(trained, str(folder), data)
+  }
+  row = rows[export_lib.ONNX]
+  assert row.agreement == 1
+  assert row.max_difference < 1e-5
+  assert row.num_bytes == (folder / 'float32.onnx').stat().st_size
+
+
+def test_onnx_without_its_converter(trained_run, tmp_path, monkeypatch):
+  """It is told before anything is made."""
+  monkeypatch.setattr(onnx_file.importlib.util, 'find_spec', lambda name: None)
+  trained = trained_model.load_for_inference(str(trained_run))
+  with pytest.raises(UserError, match="--onnx needs tf2onnx; pip install 'off"):
+    export_lib.export(trained, str(tmp_path / 'exported'), onnx=True)
+  assert not list(tmp_path.iterdir())

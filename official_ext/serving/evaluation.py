@@ -80,9 +80,10 @@ def compare(
   with tempfile.TemporaryDirectory() as temp:
     images = pathlib.Path(temp) / 'images.npy'
     np.save(images, data.images.numpy())
-    for name in (export_lib.SAVED_MODEL, *export_lib.TFLITE):
+    for name in (export_lib.SAVED_MODEL, *export_lib.TFLITE, export_lib.ONNX):
       path = pathlib.Path(export_dir) / name
-      yield comparison(name, _run_alone(path, images), _size(path))
+      if path.exists():
+        yield comparison(name, _run_alone(path, images), _size(path))
 
 
 def _run_alone(model: pathlib.Path, images: pathlib.Path) -> np.ndarray:

@@ -15,7 +15,7 @@ from official.vision.serving import export_tflite_lib
 
 from official_ext.errors import RunError, UserError, one_line
 from official_ext.files import safe_yaml
-from official_ext.serving import image_classification
+from official_ext.serving import image_classification, onnx_file
 from official_ext.serving.trained_model import TrainedModel
 
 SAVED_MODEL = 'saved_model'
@@ -25,6 +25,7 @@ TFLITE = {
   'float16.tflite': 'fp16',
   'dynamic_range.tflite': 'default',
 }
+ONNX = 'float32.onnx'
 
 
 def check_new(export_dir: str) -> None:
@@ -39,21 +40,24 @@ def check_new(export_dir: str) -> None:
     )
 
 
-def export(trained: TrainedModel, export_dir: str) -> None:
+def export(trained: TrainedModel, export_dir: str, onnx: bool = False) -> None:
   """Writes the folder, in full or not at all.
 
-  It holds `saved_model`, the files of `TFLITE`, `class_names.txt` (a line for
-  each logit) and the run's `params.yaml`.
+  It holds `saved_model`, the files of `TFLITE`, that of `ONNX` if asked for,
+  `class_names.txt` (a line for each logit) and the run's `params.yaml`.
 
   Args:
     trained: What to export.
     export_dir: The folder, which does not exist.
+    onnx: Whether to write an ONNX file too.
 
   Raises:
-    UserError: If it exists.
+    UserError: If it exists, or the converter to ONNX does not.
     RunError: If it cannot be written.
   """
   check_new(export_dir)
+  if onnx:
+    onnx_file.check_installed()
   with (
     _made_whole(pathlib.Path(export_dir)) as folder,
     _frozen(trained.model),
@@ -66,6 +70,8 @@ def export(trained: TrainedModel, export_dir: str) -> None:
           saved_model_dir=plain, quant_type=kind
         )
         (folder / name).write_bytes(content)
+      if onnx:
+        onnx_file.write(plain, folder / ONNX)
     lines = ''.join(f'{name}\n' for name in trained.class_names)
     (folder / 'class_names.txt').write_text(lines, encoding='utf-8')
     params = safe_yaml.dump(trained.params.as_dict())

@@ -4,8 +4,9 @@ Usage, with a path, since `-m` would import the package::
 
   python standalone.py MODEL IMAGES PROBABILITIES
 
-MODEL is a SavedModel's folder or a .tflite file, IMAGES an .npy file of uint8
-`[count, height, width, channels]`, and PROBABILITIES the .npy file to write.
+MODEL is a SavedModel's folder, a .tflite or an .onnx file, IMAGES an .npy file
+of uint8 `[count, height, width, channels]`, and PROBABILITIES the .npy file to
+write.
 """
 
 import os
@@ -21,7 +22,8 @@ def main(model: str, images: str, probabilities: str) -> None:
   """Classifies all images in batches, the last of which may be smaller."""
   # Any import of the package fails from here on.
   sys.modules['official_ext'] = None  # type: ignore[assignment]
-  load = _load_tflite if model.endswith('.tflite') else _load_saved_model
+  loaders = {'.tflite': _load_tflite, '.onnx': _load_onnx}
+  load = loaders.get(os.path.splitext(model)[1], _load_saved_model)
   classify = load(model)
   data = np.load(images, mmap_mode='r')
   starts = range(0, len(data), _BATCH_SIZE)
@@ -50,6 +52,13 @@ def _load_tflite(path: str) -> Callable[[np.ndarray], np.ndarray]:
   serve = interpreter.get_signature_runner('serving_default')
   # It takes any batch, and keeps the interpreter alive.
   return lambda images: serve(inputs=images)['probabilities']
+
+
+def _load_onnx(path: str) -> Callable[[np.ndarray], np.ndarray]:
+  import onnxruntime
+
+  session = onnxruntime.InferenceSession(path)
+  return lambda images: session.run(['probabilities'], {'inputs': images})[0]
 
 
 if __name__ == '__main__':
