@@ -151,7 +151,7 @@ def test_everything_imported_is_declared() -> None:
   assert needed <= {canonicalize_name(r.name) for r in _declared('onnx')}
 
 
-@pytest.mark.parametrize('python', ['3.10', '3.11', '3.12'])
+@pytest.mark.parametrize('python', ['3.10', '3.11', '3.12', '3.13'])
 def test_constraints_pin_what_is_declared(python: str) -> None:
   pins = _pins(python)
   for requirement in _declared('test'):
