@@ -55,7 +55,7 @@ def define_flags() -> None:
   flags.DEFINE_string('records_dir', None, 'Folder of the records.')
   flags.DEFINE_string('runs_dir', 'runs', "Folder of the runs' own folders.")
   # Of the processes that it starts itself.
-  flags.DEFINE_list('in_turn', None, 'Names of the runs to train here.')
+  flags.DEFINE_multi_string('in_turn', None, 'Name of a run to train here.')
 
 
 def main(changes: list[str]) -> None:

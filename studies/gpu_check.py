@@ -10,7 +10,8 @@ recipes from an empty cache of compiled programs and from a full one, measures
 the benchmark (with PyTorch's step where that is installed), exports what was
 trained, and spends what is left on `repeat` with as many seeds as fit.
 
-Nothing is installed, and nothing written outside of OUT. OUT/records is to be
+Nothing is installed, and nothing written outside of OUT but the decoded images,
+which any training keeps in DIR. OUT/records is to be
 copied into the checkout's `records`, of which `python -m studies.tables` then
 makes the tables of docs/results.md.
 """
@@ -19,6 +20,8 @@ import importlib.util
 import json
 import pathlib
 import re
+import subprocess
+import sys
 from typing import Any
 
 from absl import flags
@@ -51,16 +54,13 @@ def main() -> int:
   """Runs all checks; returns 1 if a command failed or bits differ."""
   if not FLAGS.data_dir or not FLAGS.out:
     raise UserError('give --data_dir and --out; see --help.')
-  from official_ext.machine import description
-
   out = pathlib.Path(FLAGS.out).resolve()
   if out.exists():
     raise UserError(f'--out={FLAGS.out} is there already; name a new folder.')
   for folder in ('records/gpu_check', 'records/gpu_benchmark', 'logs'):
     (out / folder).mkdir(parents=True)
-  cache = {'XDG_CACHE_HOME': str(out / 'cache')}
-  clock = Clock(60 * FLAGS.minutes, out / 'logs', cache)
-  found: dict[str, Any] = {'trainings': [], 'commands': []}
+  clock = Clock(60 * FLAGS.minutes, out / 'logs')
+  found: dict[str, Any] = {'setup': _setup(), 'trainings': [], 'commands': []}
   found['deterministic'] = _train_twice(clock, out)
   _write(out, found)
   for recipe in RECIPES:
@@ -70,9 +70,22 @@ def main() -> int:
   found['commands'] += [_benchmark(clock, out), _export(clock, out)]
   for recipe, share in (('10_epochs', 0.4), ('24_epochs', 1.0)):
     found['commands'].append(_repeat(clock, out, recipe, share))
-  # Last: TensorFlow would hold the GPU while others are timed.
-  found['setup'] = description.describe()
   return 0 if _write(out, found) else 1
+
+
+def _setup() -> dict[str, Any]:
+  """Describes the machine in another process: TensorFlow would hold the GPU."""
+  code = (
+    'import json; from official_ext.machine import description; '
+    'print(json.dumps(description.describe()))'
+  )
+  command = [sys.executable, '-c', code]
+  return json.loads(subprocess.check_output(command).splitlines()[-1])
+
+
+def _cache(out: pathlib.Path, name: str) -> dict[str, str]:
+  """Returns what has compiled programs kept in a folder of that name."""
+  return {'XDG_CACHE_HOME': str(out / 'cache' / name)}
 
 
 def _bindings() -> list[str]:
@@ -100,6 +113,8 @@ def _train_twice(clock: Clock, out: pathlib.Path) -> dict[str, Any]:
         *_bindings(),
         *(f'--gin_params={line}' for line in short),
         f'--model_dir={run}',
+        # So that the second one chooses its programs anew.
+        environment=_cache(out, run.name),
       )
     )
     digests.append(folder.digests(str(run)))
@@ -123,6 +138,7 @@ def _train(
     f'--gin_file={RECIPES[recipe]}',
     *_bindings(),
     f'--model_dir={run}',
+    environment=_cache(out, recipe),
   )
   rows = epoch_table.read(run / epoch_table.FILE_NAME)
   return {
@@ -172,6 +188,7 @@ def _repeat(
     f'--records_dir={out / "records" / f"gpu_{recipe}"}',
     f'--runs_dir={out / "runs"}',
     share=share,
+    environment=_cache(out, recipe),
   )
 
 

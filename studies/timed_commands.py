@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+import types
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # What a command that is told to stop may take to save.
@@ -24,12 +25,10 @@ class Clock:
   Attributes:
     seconds: How long all commands may take together.
     log_dir: What a command prints goes to a file in here.
-    environment: Variables besides those of this process.
   """
 
   seconds: float
   log_dir: pathlib.Path
-  environment: dict[str, str]
 
   def __post_init__(self) -> None:
     """Begins to count."""
@@ -40,7 +39,12 @@ class Clock:
     return self._end - time.monotonic()
 
   def run(
-    self, name: str, module: str, *arguments: str, share: float = 1
+    self,
+    name: str,
+    module: str,
+    *arguments: str,
+    share: float = 1,
+    environment: Mapping[str, str] = types.MappingProxyType({}),
   ) -> dict[str, Any]:
     """Runs a command; one that takes too long is told to stop.
 
@@ -49,6 +53,7 @@ class Clock:
       module: What `python -m` runs.
       *arguments: Its flags.
       share: Of what is left, that it may take.
+      environment: Variables besides those of this process.
 
     Returns:
       The command, its exit status and the seconds that it took; a status of
@@ -65,7 +70,7 @@ class Clock:
         [sys.executable, *command[1:]],
         stdout=log,
         stderr=subprocess.STDOUT,
-        env=os.environ | self.environment,
+        env=os.environ | dict(environment),
       )
       status = _wait(process, most)
     return {

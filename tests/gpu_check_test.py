@@ -24,8 +24,10 @@ COMMANDS = {
 def run_python(path, seconds, code, share=1.0):
   """Runs code in place of a module, which `-m` then finds in the folder."""
   (path / 'some_module.py').write_text(code)
-  timed = timed_commands.Clock(seconds, path, {'PYTHONPATH': str(path)})
-  return timed.run('name', 'some_module', '--x=1', '--y=/home', share=share)
+  timed = timed_commands.Clock(seconds, path)
+  found = {'PYTHONPATH': str(path)}
+  arguments = 'name', 'some_module', '--x=1', '--y=/home'
+  return timed.run(*arguments, share=share, environment=found)
 
 
 def test_a_command_is_timed_and_logged_without_its_places(tmp_path):
@@ -52,13 +54,14 @@ def test_nothing_begins_when_the_time_is_over(tmp_path):
 @pytest.fixture
 def checked(tmp_path, monkeypatch):
   """Runs the check with commands that only leave the rows of a training."""
-  ran = []
+  ran, caches = [], []
   seconds = {'compile_seconds': 2.0, 'train_seconds': 3.5, 'test_seconds': 0.25}
   counts = {'step': 97, 'total_train_seconds': 3.5}
   record = example_records.record_of('a', 0, 0.94, **seconds, **counts)
 
-  def run(self, name, module, *arguments, share=1.0):
+  def run(self, name, module, *arguments, share=1.0, environment=()):
     ran.append((module, arguments))
+    caches.append(dict(environment).get('XDG_CACHE_HOME', '').split('/')[-1])
     for argument in arguments:
       if argument.startswith('--model_dir=') and module.endswith('train'):
         run_dir = pathlib.Path(argument.partition('=')[2])
@@ -76,7 +79,14 @@ def checked(tmp_path, monkeypatch):
     type('', (), {'data_dir': '/d', 'out': str(out), 'minutes': 12})(),
   )
   gpu_check.FLAGS.gin_params = ['run.epochs = 7']
-  return out, gpu_check.main(), ran
+  status = gpu_check.main()
+  assert caches[:6] == [
+    'deterministic0',
+    'deterministic1',
+    *['24_epochs'] * 2,
+    *['10_epochs'] * 2,
+  ]
+  return out, status, ran
 
 
 def test_it_trains_both_recipes_from_no_cache_and_from_a_full_one(checked):

@@ -11,6 +11,7 @@ import sys
 import time
 from concurrent import futures
 
+import psutil
 import pytest
 from helpers import tiny
 from helpers.commands import ROOT
@@ -27,6 +28,7 @@ from official_ext.errors import Stopped
 from official_ext.machine import stopping
 from official_ext.progress import bar as progress
 from official_ext.progress import epoch_table
+from official_ext.training import trainer
 
 
 def test_twenty_kills_leave_no_trace(shapes_dir, tmp_path):
@@ -178,3 +180,51 @@ def test_output_that_nobody_reads_any_more(connect, monkeypatch):
     os.close(reader)
     print('in vain', flush=True)
     print('and again', flush=True)
+
+
+def test_a_signal_while_the_step_compiles_leaves_no_epoch(
+  shapes_dir, tmp_path, monkeypatch
+):
+  """Nothing is trained, so nothing is evaluated or saved."""
+  prepare = trainer.Trainer._prepare
+
+  def prepare_and_stop(self):
+    prepare(self)
+    self.stop._heard = signal.SIGTERM
+
+  monkeypatch.setattr(trainer.Trainer, '_prepare', prepare_and_stop)
+  with pytest.raises(Stopped, match='Stopped after step 0 of 9'):
+    tiny.run(shapes_dir, tmp_path)
+  monkeypatch.undo()
+  assert not list(tmp_path.rglob('*.index'))
+  assert rows(tmp_path) == []
+  tiny.run(shapes_dir, tmp_path)
+  assert [row['step'] for row in rows(tmp_path)] == [3, 6, 9]
+
+
+_CHILD = (
+  'import time; from official_ext.machine import stopping; '
+  'stopping.end_with_parent(); print("ready", flush=True); time.sleep(60)'
+)
+_PARENT = f"""
+import subprocess, sys, time
+child = subprocess.Popen(
+  [sys.executable, '-c', {_CHILD!r}], stdout=subprocess.PIPE,
+  start_new_session=True,
+)
+child.stdout.readline()
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_process_ends_with_the_one_that_began_it():
+  """However that ends."""
+  parent = subprocess.Popen(
+    [sys.executable, '-c', _PARENT], stdout=subprocess.PIPE, cwd=ROOT
+  )
+  child = psutil.Process(int(parent.stdout.readline()))
+  parent.kill()
+  parent.wait()
+  psutil.wait_procs([child], timeout=20)
+  assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE

@@ -15,14 +15,16 @@ import pytest
 from helpers import commands, example_records, runs, tiny
 
 from official_ext import repeat
+from official_ext.checkpoints import writing
 from official_ext.configs import common
 from official_ext.configuration import experiment, gin_config, gin_files
 from official_ext.errors import RunError, Stopped, UserError
 from official_ext.machine import devices, stopping
-from official_ext.repeats import plan, processes, records, settings
+from official_ext.repeats import in_turn, plan, processes, records, settings
 from official_ext.runs import run_dir
 from official_ext.schema import comparison
 from official_ext.schema.fields import Tie
+from official_ext.training import shared as shared_runs
 from studies import brought
 
 _ARGUMENTS = ['--gin_file=recipe.gin', '--records_dir=records/tiny']
@@ -387,7 +389,7 @@ def test_a_process_is_told_which_runs_are_left(fake_process, tmp_path):
   )
   assert processes.train_all(study, planned, ['--x=y', 'c']) == ['a-seed1']
   assert (tmp_path / 'told').read_text().splitlines() == [
-    '--in_turn=a-seed0,a-seed1,a-seed2 --x=y c',
+    '--in_turn=a-seed0 --in_turn=a-seed1 --in_turn=a-seed2 --x=y c',
     '--in_turn=a-seed2 --x=y c',
   ]
 
@@ -451,13 +453,77 @@ def test_a_signal_too_late_for_a_process_stops_before_the_next(
 
 
 def test_runs_on_other_devices_have_a_process_of_their_own(tmp_path):
+  """In another precision, or on parts of the CPU."""
   (tmp_path / 'a.gin').write_text('run.epochs = 12')
   study = plan.Study([str(tmp_path / 'a.gin')], [], 'r', 'runs', 'a')
-  changes = ["exact: run.precision = 'float32'", 'long: run.epochs = 24']
+  changes = [
+    "exact: run.precision = 'float32'",
+    'long: run.epochs = 24',
+    "two: any_experiment.overrides = {'runtime.num_logical_cpus': 2}",
+    'longer: run.epochs = 36',
+  ]
   planned = plan.of(study, changes, ['0', '1'])
-  assert [
+  groups = [
     [run.name for run in group] for group in plan.same_runtime(study, planned)
-  ] == [['exact-seed0', 'exact-seed1'], ['long-seed0', 'long-seed1']]
+  ]
+  native = [
+    f'{name}-seed{seed}' for seed in (0, 1) for name in ('long', 'longer')
+  ]
+  exact, two = (
+    [f'{name}-seed{seed}' for seed in (0, 1)] for name in ('exact', 'two')
+  )
+  if devices._cpu_multiplies_bfloat16():
+    assert groups == [exact, native, two]
+  else:
+    assert groups[1:] == [two]
+    assert sorted(groups[0]) == sorted(exact + native)
+
+
+def test_runs_of_other_devices_cannot_share(shapes_dir, tmp_path):
+  shared = shared_runs.Shared()
+  runtime = common.RuntimeConfig({'seed': 1, 'num_gpus': 0})
+  shared.check_runtime(runtime)
+  shared.check_runtime(runtime.replace(seed=2))
+  with pytest.raises(ValueError, match='have one runtime'):
+    shared.check_runtime(runtime.replace(deterministic=True))
+
+
+def late_signal(arguments, result):
+  """Trains in turn; a signal comes when the last step is long done."""
+  folder, gin_file = arguments
+  os.chdir(folder)
+  study = plan.Study([gin_file], [], 'records', 'runs', 'a')
+  planned = plan.of(study, [], ['0', '1'])
+  finish = writing.finish
+
+  def signal_and_finish(checkpoint):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.5)
+    finish(checkpoint)
+
+  writing.finish = signal_and_finish
+  try:
+    in_turn.train(study, planned, [run.name for run in planned])
+  except Stopped as stopped:
+    result.put((str(stopped), stopped.signal))
+
+
+def test_a_signal_in_the_last_write_stops_before_the_next_run(
+  shapes_dir, tmp_path
+):
+  place = f"data.data_dir = '{shapes_dir}'"
+  (tmp_path / 'a.gin').write_text('\n'.join([*tiny.BINDINGS, place]))
+  (tmp_path / 'records').mkdir()
+  result = commands.CONTEXT.SimpleQueue()
+  process = commands.CONTEXT.Process(
+    target=late_signal, args=((str(tmp_path), 'a.gin'), result)
+  )
+  process.start()
+  process.join(100)
+  assert result.get() == ('Stopped after a-seed0.', signal.SIGTERM)
+  assert [path.name for path in (tmp_path / 'records').iterdir()] == [
+    'a-seed0.json'
+  ]
 
 
 @pytest.fixture(scope='module')
@@ -486,16 +552,6 @@ def test_runs_of_one_process_are_those_of_their_own(together, shapes_dir):
     result = commands.run('train', *arguments, cwd=folder)
     assert result.returncode == 0, result.stderr
     runs.assert_same_run(alone, runs_dir / run.name)
-
-
-def test_a_second_seed_compiles_nothing(together):
-  """It takes a moment to begin the input, and none to trace a step."""
-  folder, _ = together
-  first, second = (
-    json.loads((folder / 'records/tiny' / name).read_text())['epochs'][0]
-    for name in ('recipe-seed7.json', 'recipe-seed0.json')
-  )
-  assert second['compile_seconds'] < first['compile_seconds'] / 2
 
 
 def test_an_unfinished_run_has_no_record(tmp_path):

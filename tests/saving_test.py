@@ -88,8 +88,12 @@ def test_the_best_checkpoint_is_the_runs_own(shapes_dir, tmp_path):
   record = json.loads((tmp_path / 'best' / 'info.json').read_text())
   step = round(record['best_ckpt_global_step'])
   own = inodes(tmp_path, f'ckpt-{step}')
-  assert set(own) == {'.index', '.data-00000-of-00001'}
-  assert inodes(tmp_path / 'best', f'best_ckpt-{step}') == own
+  theirs = inodes(tmp_path / 'best', f'best_ckpt-{step}')
+  data, index = '.data-00000-of-00001', '.index'
+  assert set(own) == set(theirs) == {data, index}
+  assert theirs[data] == own[data]
+  # TensorFlow would write over it.
+  assert theirs[index] != own[index]
   assert tf.train.latest_checkpoint(tmp_path / 'best') == (
     str(tmp_path / 'best' / f'best_ckpt-{step}')
   )
@@ -143,3 +147,66 @@ def test_a_kill_before_the_record_leaves_the_best_before(tmp_path, monkeypatch):
   assert again.best_ckpt_logs['accuracy'] == 0.5
   assert tf.train.latest_checkpoint(tmp_path) == str(tmp_path / 'best_ckpt-3')
   assert again.maybe_export_checkpoint(checkpoint, {'accuracy': 0.6}, 6)
+
+
+def test_a_step_saved_again_leaves_the_best_as_it_was(tmp_path):
+  """As after a kill between the link and TensorFlow's list."""
+  weight = tf.Variable([1.0, 2.0])
+  checkpoint = tf.train.Checkpoint(weight=weight)
+  exporter = best.BestCheckpointExporter(
+    str(tmp_path / 'best'), 'accuracy', 'higher'
+  )
+  exporter.maybe_export_checkpoint(checkpoint, {'accuracy': 0.5}, 3)
+  saved = checkpoint.write(str(tmp_path / 'ckpt-3'))
+  exporter.link(exporter.take_due(), saved)
+  weight.assign([3.0, 4.0])
+  checkpoint.write(str(tmp_path / 'ckpt-3'))
+  kept = tf.train.load_variable(
+    str(tmp_path / 'best'), 'weight/.ATTRIBUTES/VARIABLE_VALUE'
+  )
+  np.testing.assert_array_equal(kept, [1.0, 2.0])
+
+
+def test_a_damaged_best_is_chosen_anew(shapes_dir, tmp_path, capsys):
+  """The newest checkpoint and the best one are one file, cut short."""
+  run, seldom = tmp_path / 'run', 'trainer.train_steps=3'
+  tiny.run(shapes_dir, run, override=seldom)
+  with open(run / 'best' / 'best_ckpt-3.data-00000-of-00001', 'r+b') as file:
+    file.truncate(1000)
+  exporter = best.BestCheckpointExporter(
+    str(run / 'best'), 'accuracy', 'higher'
+  )
+  assert exporter.best_ckpt_logs is None
+  assert (
+    'best_ckpt-3 is damaged; the best checkpoint' in capsys.readouterr().err
+  )
+
+
+def test_what_a_kill_left_of_a_best_one_is_removed(tmp_path):
+  exporter = best.BestCheckpointExporter(str(tmp_path), 'accuracy', 'higher')
+  (tmp_path / 'best_ckpt-3_temp').mkdir()
+  (tmp_path / 'best_ckpt-3_temp' / 'part').touch()
+  (tmp_path / 'best_ckpt-3.index.new').touch()
+  checkpoint = tf.train.Checkpoint(x=tf.Variable(1.0))
+  exporter.maybe_export_checkpoint(checkpoint, {'accuracy': 0.5}, 6)
+  exporter.write(exporter.take_due(), checkpoint)
+  writing.finish(checkpoint)
+  left = {path.name.split('.')[0] for path in tmp_path.glob('best*')}
+  assert left == {'best_ckpt-6'}
+
+
+def test_a_kill_between_list_and_record_exports_again(tmp_path, monkeypatch):
+  exporter = best.BestCheckpointExporter(str(tmp_path), 'accuracy', 'higher')
+  checkpoint = tf.train.Checkpoint(x=tf.Variable(1.0))
+
+  def killed(*_):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(exporter, 'export_best_eval_metric', killed)
+  exporter.maybe_export_checkpoint(checkpoint, {'accuracy': 0.6}, 6)
+  saved = checkpoint.write(str(tmp_path / 'ckpt-6'))
+  with pytest.raises(KeyboardInterrupt):
+    exporter.link(exporter.take_due(), saved)
+  again = best.BestCheckpointExporter(str(tmp_path), 'accuracy', 'higher')
+  assert again.best_ckpt_logs is None
+  assert tf.train.latest_checkpoint(tmp_path) == str(tmp_path / 'best_ckpt-6')

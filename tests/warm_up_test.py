@@ -1,5 +1,6 @@
 """Compiling before the clock starts: what it leaves, and who is told."""
 
+import os
 import pathlib
 
 import numpy as np
@@ -147,7 +148,57 @@ def cache(monkeypatch, tmp_path):
   for variable in ('TF_XLA_FLAGS', 'XLA_FLAGS'):
     monkeypatch.delenv(variable, raising=False)
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+  monkeypatch.setattr(compile_cache, '_allowed', [True])
   return compile_cache.folder()
+
+
+def test_only_a_command_turns_it_on(cache, monkeypatch):
+  monkeypatch.setattr(compile_cache, '_allowed', [])
+  compile_cache.turn_on()
+  assert compile_cache.in_use() is None
+  compile_cache.allow()
+  compile_cache.turn_on()
+  assert compile_cache.in_use() == cache
+
+
+def test_deterministic_programs_are_kept_apart(cache):
+  """Though TensorFlow's own keys do not tell them from others."""
+  compile_cache.turn_on(deterministic=True)
+  assert compile_cache.in_use() == cache.with_name(
+    f'{cache.name}-deterministic'
+  )
+
+
+@pytest.mark.parametrize('hindrance', ['no room', 'not a folder', 'read-only'])
+def test_a_folder_of_no_use_is_done_without(cache, monkeypatch, hindrance):
+  if hindrance == 'no room':
+    monkeypatch.setattr(compile_cache, '_LEAST_FREE_BYTES', 2**80)
+  elif hindrance == 'not a folder':
+    cache.parent.mkdir()
+    cache.touch()
+  else:
+
+    def refuse(_):
+      raise OSError(30, 'Read-only file system')
+
+    monkeypatch.setattr(compile_cache.whole, 'make_writable', refuse)
+  compile_cache.turn_on()
+  assert compile_cache.in_use() is None
+
+
+def test_the_oldest_programs_go_where_there_are_too_many(cache, monkeypatch):
+  monkeypatch.setattr(compile_cache, '_MOST_BYTES', 25)
+  cache.mkdir(parents=True)
+  for age, name in enumerate(['new', 'newer', 'old', 'oldest']):
+    (cache / name).write_bytes(b'0123456789')
+    os.utime(cache / name, (1000 - age, 1000 - age))
+  compile_cache.turn_on()
+  assert sorted(path.name for path in cache.iterdir()) == [
+    'new',
+    'new.sha256',
+    'newer',
+    'newer.sha256',
+  ]
 
 
 def test_there_is_no_cache_without_a_gpu(cache, monkeypatch):
@@ -191,7 +242,7 @@ def test_a_file_that_changed_is_removed(cache):
   compile_cache.turn_on()
   assert sorted(path.name for path in cache.iterdir()) == [
     'one.pb',
-    'one.sha256',
+    'one.pb.sha256',
   ]
 
 

@@ -124,9 +124,10 @@ class BestCheckpointExporter(train_utils.BestCheckpointExporter):
       best: What it is.
       saved: Path of a whole checkpoint of the same step.
     """
-    data_first = sorted(glob.glob(f'{glob.escape(saved)}.*'))
-    for file in data_first:
-      whole.link(file, self._path(best) + file.removeprefix(saved))
+    for file in sorted(glob.glob(f'{glob.escape(saved)}.*')):
+      # TensorFlow puts new data in place of old, but writes an index over.
+      put = whole.copy if file.endswith('.index') else whole.link
+      put(file, self._path(best) + file.removeprefix(saved))
     self._record(best)
 
   def _path(self, best: Best) -> str:
@@ -140,20 +141,24 @@ class BestCheckpointExporter(train_utils.BestCheckpointExporter):
     self.export_best_eval_metric(best.logs, best.step)
     for file in path.parent.glob(f'{train_utils.BEST_CHECKPOINT_NAME}-*'):
       if not file.name.startswith(f'{path.name}.'):
-        file.unlink()
+        whole.remove(file)
 
   def _maybe_load_best_eval_metric(self) -> Any:
-    reason = 'is damaged'
+    place, reason = self.best_ckpt_logs_path, 'is damaged'
     try:
       record = super()._maybe_load_best_eval_metric()
-      if not isinstance(record, dict) or '|'.join(self._metric_name) in record:
+      if record is None:
+        return None
+      if '|'.join(self._metric_name) not in record:
+        reason = f'has no {"|".join(self._metric_name)}'
+      else:
+        place = str(self.best_ckpt_path or self._export_dir)
+        folder.read_all(place)
         return record
-      reason = f'has no {"|".join(self._metric_name)}'
-    except ValueError:
+    except (*folder.DAMAGE, TypeError):
       pass
     print(
-      f'warning: {self.best_ckpt_logs_path} {reason}; the best checkpoint is '
-      'chosen anew.',
+      f'warning: {place} {reason}; the best checkpoint is chosen anew.',
       file=sys.stderr,
     )
     return None

@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -37,9 +38,15 @@ def settle(checkpoint: tf.train.Checkpoint) -> None:
       one.
   """
   checkpoint.sync()
-  writer = checkpoint._async_checkpointer_impl
-  if writer is not None:
-    writer._check_async_thread_error()
+  _raise_error_of(checkpoint._async_checkpointer_impl)
+
+
+def _raise_error_of(writer: Any) -> None:
+  """Raises what has hindered it, which TensorFlow would print as well."""
+  error = getattr(writer, '_async_error', None)
+  if error is not None:
+    writer._async_error = None
+    raise error
 
 
 def finish(checkpoint: tf.train.Checkpoint) -> None:
@@ -52,7 +59,11 @@ def finish(checkpoint: tf.train.Checkpoint) -> None:
   if writer is not None:
     checkpoint._async_checkpointer_impl = None
     atexit.unregister(writer._join_async_save_thread)
-    writer._join_async_save_thread()
+    writer.sync()
+    try:
+      _raise_error_of(writer)
+    finally:
+      writer._join_async_save_thread()
 
 
 @contextlib.contextmanager

@@ -87,7 +87,7 @@ def run(main: Callable[..., int | None], takes_files: bool = False) -> None:
 
   def guarded(argv: Sequence[str]) -> int | None:
     if FLAGS.compile_cache:
-      compile_cache.turn_on()
+      compile_cache.allow()
     if not FLAGS['verbosity'].present:
       # What a user must know is printed; the rest is for --verbosity=0.
       logging.set_verbosity(logging.ERROR)

@@ -53,8 +53,32 @@ def link(path: str, name: str) -> None:
   try:
     os.link(path, new)
   except OSError:
-    shutil.copyfile(path, new)
+    copy(path, name)
+  else:
+    os.replace(new, name)
+
+
+def copy(path: str, name: str) -> None:
+  """Copies a file to another name, in place of what has it.
+
+  Raises:
+    OSError: If it cannot be made.
+  """
+  new = f'{name}.new'
+  shutil.copyfile(path, new)
   os.replace(new, name)
+
+
+def remove(path: pathlib.Path) -> None:
+  """Removes a file, or a folder with all that is in it.
+
+  Raises:
+    OSError: If it cannot be removed.
+  """
+  if path.is_dir():
+    shutil.rmtree(path)
+  else:
+    path.unlink()
 
 
 def write_anew(path: pathlib.Path, text: str) -> None:

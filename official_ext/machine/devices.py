@@ -12,7 +12,7 @@ from official.modeling import performance
 from official_ext import addresses
 from official_ext.configs.common import RuntimeConfig
 from official_ext.errors import UserError
-from official_ext.machine import meeting, workers
+from official_ext.machine import compile_cache, meeting, workers
 from official_ext.machine.workers import Cluster
 from official_ext.schema import fields
 
@@ -43,6 +43,8 @@ def resolve(runtime: RuntimeConfig, *, float16: bool = True) -> None:
   Raises:
     UserError: If what the user chose is not there or cannot work.
   """
+  # Later, TensorFlow has read its flags.
+  compile_cache.turn_on(runtime.deterministic)
   cluster = workers.configure(runtime)
   _check_strategy(runtime, cluster)
   gpus = tf.config.list_physical_devices('GPU')

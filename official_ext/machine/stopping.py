@@ -1,6 +1,7 @@
 """Stops a run after the step that it is in."""
 
 import contextlib
+import ctypes
 import os
 import signal
 import sys
@@ -18,6 +19,12 @@ def signals() -> list[int]:
   """
   ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
   return [n for n in _SIGNALS if not (ignored and n == signal.SIGHUP)]
+
+
+def end_with_parent() -> None:
+  """Has Linux send SIGTERM to this process when the one that began it ends."""
+  set_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2).
+  ctypes.CDLL(None).prctl(set_death_signal, signal.SIGTERM)
 
 
 class StopRequest:

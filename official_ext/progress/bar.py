@@ -34,6 +34,10 @@ class Progress:
     """Shows a bar: of the whole run in training, else without an end.
 
     Its clock runs on while a step does not end.
+
+    Args:
+      name: 'compile', 'train' or 'test'.
+      start: The global step.
     """
     self._name, self._start_time = name, time.monotonic()
     trains = name == 'train'
@@ -42,11 +46,12 @@ class Progress:
     self._bar = tqdm.tqdm(
       desc=f'epoch {start // self._steps_per_epoch + 1}/{epochs}'
       if trains
-      else 'test',
+      else {'test': 'test', 'compile': 'compiling'}[name],
       initial=start * self._batch_size,
       total=self._train_steps * self._batch_size if trains else None,
       unit=' images' if trains else ' batches',
       unit_scale=trains,
+      bar_format='{desc} [{elapsed}]' if name == 'compile' else None,
       disable=self._quiet,
       # In a log file, what comes next begins on a line of its own.
       leave=not sys.stderr.isatty(),
@@ -61,13 +66,6 @@ class Progress:
   def steps_end(self, count: int) -> None:
     """Moves the bar."""
     self._bar.update(count * self._unit)
-
-  def compiling(self, begins: bool) -> None:
-    """Keeps the time of compiling apart."""
-    if begins:
-      self._start_time = time.monotonic()
-    else:
-      self._seconds['compile'] += time.monotonic() - self._start_time
 
   def loop_ends(self) -> None:
     """Removes the bar."""

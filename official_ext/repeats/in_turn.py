@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from official_ext.configuration import experiment, gin_config
 from official_ext.configuration.flags import Flags
 from official_ext.errors import Stopped
+from official_ext.machine import stopping
 from official_ext.repeats import records
 from official_ext.repeats.plan import Run, Study
 from official_ext.training import session
@@ -26,6 +27,7 @@ def train(study: Study, runs: Sequence[Run], names: Sequence[str]) -> None:
     RunError: If one fails.
     Stopped: If a signal asked for it.
   """
+  stopping.end_with_parent()
   shared = Shared()
   here = [run for run in runs if run.name in names]
   for run in here:

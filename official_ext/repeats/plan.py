@@ -157,7 +157,7 @@ def same_runtime(study: Study, runs: Sequence[Run]) -> list[list[Run]]:
   for run in runs:
     if run.variant not in texts:
       params = _parse(study.files(run), study.all_bindings(run))
-      runtime = settings.of(params)['runtime']
+      runtime = experiment.resolved(params).runtime.as_dict()
       texts[run.variant] = repr(runtime | {'seed': None})
     groups.setdefault(texts[run.variant], []).append(run)
   return list(groups.values())

@@ -64,8 +64,8 @@ def train_together(
   Raises:
     Stopped: If a signal has ended it, or a run failed after one.
   """
-  names = ','.join(run.name for run in runs)
-  status, heard = _run([*_COMMAND, f'--in_turn={names}', *arguments])
+  names = [f'--in_turn={run.name}' for run in runs]
+  status, heard = _run([*_COMMAND, *names, *arguments])
   undone = _left(runs)
   if not undone:
     return heard

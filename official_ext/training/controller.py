@@ -116,31 +116,44 @@ class Controller(orbit.Controller):
   ) -> Any:
     """Trains to step `last`; evaluates unless `eval_steps` is None."""
     output = None
-    while (step := self.global_step.numpy()) < last:
+    while (before := self.global_step.numpy()) < last:
       loop = self.steps_per_loop
       self._train_n_steps(
-        min(loop - step % loop, interval - step % interval, last - step)
+        min(loop - before % loop, interval - before % interval, last - before)
       )
       step = self.global_step.numpy()
+      if step == before:  # As where a signal came while the step was compiled.
+        raise self._stopped(last)
       ends = step % interval == 0 or step == last
       if ends and eval_steps is not None:
         output = super().evaluate(eval_steps)
-      stop = self.trainer.stop
-      stops = stop.agree()  # Garden's loop does not ask; nor an evaluation.
+      stops = (
+        self.trainer.stop.agree()
+      )  # Garden's loop does not ask; nor an evaluation.
       self._maybe_save_checkpoint(check_interval=step < last and not stops)
       if stops and step < last:
-        self._settle()
-        raise Stopped(f'Stopped after step {step:,} of {last:,}.', stop.signal)
+        raise self._stopped(last)
     self._settle()
     return output
+
+  def _stopped(self, last: int) -> Stopped:
+    """Returns what ends a run before its last step, with all of it saved."""
+    self._settle()
+    step = self.global_step.numpy()
+    return Stopped(
+      f'Stopped after step {step:,} of {last:,}.', self.trainer.stop.signal
+    )
 
   def evaluate(self, steps: int = -1) -> Any:
     """Evaluates as Orbit does; a best checkpoint is then there."""
     output = super().evaluate(steps)
     exporter = self._exporter
     best = exporter.take_due() if exporter else None
-    if best:
-      exporter.write(best, self.checkpoint_manager.checkpoint)
+    manager = self.checkpoint_manager
+    if best and str(manager.latest_checkpoint).endswith(f'-{best.step}'):
+      exporter.link(best, manager.latest_checkpoint)
+    elif best:
+      exporter.write(best, manager.checkpoint)
     self._settle()
     return output
 

@@ -26,15 +26,12 @@ def digest(traced: Any) -> str:
   @functools.cache
   def of_function(name: str) -> str:
     function = functions[name]
-    ends = sorted(
-      (arg.name, function.ret[arg.name])
-      for arg in function.signature.output_arg
-    )
+    ends = [function.ret[arg.name] for arg in function.signature.output_arg]
     arguments = [arg.name for arg in function.signature.input_arg]
     types = [arg.type for arg in function.signature.input_arg]
     nodes = list(function.node_def)
     place = _places([*arguments, *(node.name for node in nodes)])
-    results = [place(end) for _, end in ends]
+    results = [place(end) for end in ends]
     return _hash([repr(types), repr(results), *lines(nodes, place)])
 
   def plain(value: Any) -> str:

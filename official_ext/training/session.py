@@ -89,6 +89,7 @@ def _run(team: Team) -> int | None:
     if step is None:
       messages.say_where(request, start.step)
       rows = _through_the_loop(start)
+      start.stop.agree()  # The last of them may have come since the last step.
     else:
       messages.say_where(request, step)
       rows = epoch_table.say_finished(request.model_dir, step)

@@ -26,7 +26,22 @@ class Shared:
     """Begins with nothing."""
     self.store = Store()
     self.strategy: tf.distribute.Strategy | None = None
+    self._runtime: dict[str, Any] | None = None
     self._by_settings: dict[str, _Compiled] = {}
+
+  def check_runtime(self, runtime: cfg.RuntimeConfig) -> None:
+    """Raises where a run is to have other devices than those before it.
+
+    Args:
+      runtime: That of the run, resolved.
+
+    Raises:
+      ValueError: If it is not the same but for the seed.
+    """
+    asked = runtime.as_dict() | {'seed': None}
+    if self._runtime not in (None, asked):
+      raise ValueError('runs that share a process have one runtime.')
+    self._runtime = asked
 
   def trainer(self, fresh: Trainer) -> Trainer:
     """Returns a trainer in the state of a fresh one.
@@ -54,7 +69,8 @@ class Shared:
     if not kept:
       return None
     asked = _Compiled(fresh).digests
-    return next((each for each in kept.values() if each.digests == asked), None)
+    found = (each for each in kept.values() if each.digests == asked)
+    return next(found, None) if asked else None
 
 
 class _Compiled:

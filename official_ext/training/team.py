@@ -83,6 +83,7 @@ def gathered(request: Request, shared: Shared) -> Team:
       f'--mode={request.mode} runs in one process; leave the others out.'
     )
   settings = request.digest() if cluster.several else ''
+  shared.check_runtime(runtime)
   if shared.strategy is None:
     shared.strategy = devices.set_up(runtime, settings)
   devices.set_seed(runtime.seed)

@@ -51,7 +51,10 @@ class Trainer(base_trainer.Trainer):
     self._next_input_step = 0
     self._is_compiled = False
     compiles = config.runtime.enable_xla and config.runtime.num_gpus > 0
-    if compiles and getattr(self.task, 'compiles_validation', False):
+    self._compiles_validation = compiles and getattr(
+      self.task, 'compiles_validation', False
+    )
+    if self._compiles_validation:
       # Garden compiles the training step alone.
       self.task.validation_step = tf.function(
         self.task.validation_step, jit_compile=True, autograph=False
@@ -90,7 +93,14 @@ class Trainer(base_trainer.Trainer):
     self._observer, self.stop = fresh._observer, fresh.stop
 
   def programs(self) -> list[Any]:
-    """Returns the concrete functions that train and evaluate."""
+    """Returns the concrete functions that train and evaluate.
+
+    There are none where the config does not want any, or a loop in TensorFlow.
+    """
+    options = (self._train_options, getattr(self, '_eval_options', None))
+    for each in filter(None, options):
+      if not each.use_tf_function or each.use_tf_while_loop:
+        return []
     self._make_train_loop()
     arguments = iter(self.train_dataset), tf.constant(1)
     traced = [self._run_steps.get_concrete_function(*arguments)]
@@ -144,7 +154,7 @@ class Trainer(base_trainer.Trainer):
 
   def _prepare(self) -> None:
     """Does before the clock starts what is done once, as the original does."""
-    self._observer.compiling(begins=True)
+    self._observer.loop_begins('compile', self.global_step.numpy())
     try:
       if self._is_compiled:
         next(iter(self.train_dataset))  # TensorFlow compiles a pipeline, too.
@@ -152,7 +162,7 @@ class Trainer(base_trainer.Trainer):
         self._compile()
       self._train_iter: Any = tf.nest.map_structure(iter, self.train_dataset)
     finally:
-      self._observer.compiling(begins=False)
+      self._observer.loop_ends()
 
   def _compile(self) -> None:
     """Trains for a step, as no part of the run: what it changes is undone."""
@@ -160,6 +170,20 @@ class Trainer(base_trainer.Trainer):
     self._make_train_loop()
     iterator, one = iter(self.train_dataset), tf.constant(1)
     warm_up.without_trace(self._roots(), lambda: self._run_steps(iterator, one))
+    if self._compiles_validation:
+      self._compile_validation()
+
+  def _compile_validation(self) -> None:
+    """Evaluates the first batch and the last, which may be of another size.
+
+    The metrics begin anew with each evaluation.
+    """
+    data = getattr(self, 'eval_dataset', None)
+    if not isinstance(data, tf.data.Dataset) or not self.programs():
+      return
+    last = data.skip(max(int(data.cardinality()) - 1, 0))
+    for part in (data.take(1), last.take(1)):
+      self._run_eval(iter(part))
 
   def _make_train_loop(self) -> None:
     self._train_loop_fn: Any = (
