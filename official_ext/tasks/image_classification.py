@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 from official.core import task_factory
@@ -16,6 +17,7 @@ from official_ext.dataloaders import (
 )
 from official_ext.modeling import factory
 from official_ext.ops import views
+from official_ext.tasks import class_weights
 from official_ext.tasks.weight_averaging import WeightAveraging
 
 
@@ -25,7 +27,7 @@ class ImageClassificationTask(
 ):
   """Garden's image classification with this package's model and input.
 
-  What a step computes, the losses and the metrics are Garden's.
+  What a step computes, the losses of images and the metrics are Garden's.
 
   Attributes:
     data: A handle on the images. A run gives the one that it has opened.
@@ -34,6 +36,9 @@ class ImageClassificationTask(
   """
 
   compiles_validation = True
+
+  # Known once there is a training input, where classes are weighted.
+  _class_weights: np.ndarray
 
   def __init__(self, params: exp_cfg.ImageClassificationTask, **kwargs: Any):
     """Takes the task's config, and Garden's arguments."""
@@ -89,13 +94,30 @@ class ImageClassificationTask(
 
     Returns:
       A dataset of (images, labels) as `classification_input.build` describes.
+
+    Raises:
+      UserError: As there, or if the classes cannot be weighted as asked for.
     """
     if preprocessing.on_device(params):
       with tf.init_scope():
         images = self.data.reside(params, self._devices)
       self._resident[params.is_training] = images
-    return classification_input.build(
-      self.data.load(params), params, input_context, start_step
+    data = self.data.load(params)
+    asked = self.task_config.losses.class_weights
+    if params.is_training and asked is not None:
+      self._class_weights = class_weights.of(asked, data)
+    return classification_input.build(data, params, input_context, start_step)
+
+  def build_losses(
+    self, labels: tf.Tensor, model_outputs: tf.Tensor, aux_losses: Any = None
+  ) -> tf.Tensor:
+    """Returns Garden's loss, images weighted by their class if asked for."""
+    mean = super().build_losses
+    loss = mean(labels, model_outputs, aux_losses)
+    if self.task_config.losses.class_weights is None:
+      return loss
+    return loss + class_weights.added(
+      mean, labels, model_outputs, self._class_weights
     )
 
   def build_metrics(
