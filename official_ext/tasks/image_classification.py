@@ -17,7 +17,7 @@ from official_ext.dataloaders import (
 )
 from official_ext.modeling import factory
 from official_ext.ops import views
-from official_ext.tasks import class_weights
+from official_ext.tasks import balanced_accuracy, class_weights
 from official_ext.tasks.weight_averaging import WeightAveraging
 
 
@@ -123,13 +123,28 @@ class ImageClassificationTask(
   def build_metrics(
     self, training: bool = True
   ) -> list[tf_keras.metrics.Metric]:
-    """Returns Garden's metrics, and in evaluation the mean loss and others."""
+    """Returns Garden's metrics, and in evaluation the mean loss and others.
+
+    Which, the test images tell: they are read, if they are not yet.
+    """
     metrics = super().build_metrics(training=training)
     if not training:
       metrics.append(self._validation_loss())
       for view in self.task_config.evaluation.views:
         metrics.append(type(metrics[0])(name=views.metric_name(view)))
+      metrics += self._balanced_accuracy()
     return metrics
+
+  def _balanced_accuracy(self) -> list[tf_keras.metrics.Metric]:
+    """Returns nothing where classes are of equal size."""
+    data = self.data.load(self.task_config.validation_data)
+    if not balanced_accuracy.says_more(np.bincount(data.labels)):
+      return []
+    return [
+      balanced_accuracy.BalancedAccuracy(
+        self.task_config.model.num_classes, self.task_config.losses.one_hot
+      )
+    ]
 
   def _validation_loss(self) -> tf_keras.metrics.Metric:
     """Cross entropy over images; Garden's trainer averages over batches.
