@@ -31,22 +31,24 @@ def data_of(labels, names=('ant', 'bee', 'cat')):
   return ImageData(info, images, tf.constant(labels, tf.int32))
 
 
-def task_of(labels, asked, num_classes=3, **losses):
-  """A task as `build_inputs` leaves it, were these the training labels."""
-  task = ImageClassificationTask(
-    configs.ImageClassificationTask(
-      losses=configs.Losses(class_weights=asked, **losses),
-      model=configs.ImageClassificationModel(num_classes=num_classes),
-    )
+def params_of(asked, **losses):
+  return configs.ImageClassificationTask(
+    losses=configs.Losses(class_weights=asked, **losses),
+    model=configs.ImageClassificationModel(num_classes=3),
   )
+
+
+def task_of(labels, asked, **losses):
+  """A task as `build_inputs` leaves it, were these the training labels."""
+  task = ImageClassificationTask(params_of(asked, **losses))
   if asked:
     task._class_weights = class_weights.of(asked, data_of(labels))
   return task
 
 
-def batch_of(labels, one_hot=False, num_classes=3):
-  logits = np.random.default_rng(0).normal(size=[len(labels), num_classes])
-  labels = tf.one_hot(labels, num_classes) if one_hot else tf.constant(labels)
+def batch_of(labels, one_hot=False):
+  logits = np.random.default_rng(0).normal(size=[len(labels), 3])
+  labels = tf.one_hot(labels, 3) if one_hot else tf.constant(labels)
   return labels, tf.constant(logits, tf.float32)
 
 
@@ -176,7 +178,7 @@ def test_without_weights_every_bit_is_garden_s(losses):
   batch = batch_of(labels, bool(losses))
   for asked in (None, [1.0, 1.0, 1.0]):
     task = task_of(labels, asked, **losses)
-    expected = garden.ImageClassificationTask(task.task_config)
+    expected = garden.ImageClassificationTask(params_of(asked, **losses))
     assert task.build_losses(*batch) == expected.build_losses(*batch)
 
 
