@@ -108,18 +108,6 @@ class ImageClassificationTask(
       self._class_weights = class_weights.of(asked, data)
     return classification_input.build(data, params, input_context, start_step)
 
-  def build_losses(
-    self, labels: tf.Tensor, model_outputs: tf.Tensor, aux_losses: Any = None
-  ) -> tf.Tensor:
-    """Returns Garden's loss, images weighted by their class if asked for."""
-    mean = super().build_losses
-    loss = mean(labels, model_outputs, aux_losses)
-    if self.task_config.losses.class_weights is None:
-      return loss
-    return loss + class_weights.added(
-      mean, labels, model_outputs, self._class_weights
-    )
-
   def build_metrics(
     self, training: bool = True
   ) -> list[tf_keras.metrics.Metric]:
@@ -157,6 +145,18 @@ class ImageClassificationTask(
       else tf_keras.metrics.SparseCategoricalCrossentropy
     )
     return kind(name='validation_loss', from_logits=True)
+
+  def build_losses(
+    self, labels: tf.Tensor, model_outputs: tf.Tensor, aux_losses: Any = None
+  ) -> tf.Tensor:
+    """Returns Garden's loss, images weighted by their class if asked for."""
+    mean = super().build_losses
+    loss = mean(labels, model_outputs, aux_losses)
+    if self.task_config.losses.class_weights is None:
+      return loss
+    return loss + class_weights.added(
+      mean, labels, model_outputs, self._class_weights
+    )
 
   # There is no control flow to convert, and the conversion takes seconds.
   @tf.autograph.experimental.do_not_convert
