@@ -6,7 +6,8 @@ Usage::
 
 The page is one HTML file without scripts that loads nothing else, so that it
 can be opened offline, sent and kept. It reads the run's test and training
-images.
+images. The accuracy is printed too and, where classes of the test images are of
+unequal size, the mean of those of the classes.
 
 Flags:
 
@@ -45,7 +46,7 @@ def main() -> None:
   if not FLAGS.model_dir:
     raise UserError('give --model_dir, the folder of a run; see --help.')
   # TensorFlow is imported here, so that --help and a wrong flag answer at once.
-  from official_ext.reporting import content, page
+  from official_ext.reporting import classes, content, page
   from official_ext.serving import trained_model
 
   trained = trained_model.load_for_inference(
@@ -61,7 +62,13 @@ def main() -> None:
   if not os.access(output.parent, os.W_OK):
     raise UserError(f'--output={output} cannot be written; name another.')
   print(f'Reading {trained.describe()}', flush=True)
-  _write(output, page.render(content.gather(trained)))
+  gathered = content.gather(trained)
+  _write(output, page.render(gathered))
+  print(
+    classes.sentence(
+      gathered['accuracy'], gathered['balanced_accuracy'], gathered['classes']
+    )
+  )
   print(f'Wrote {output}')
 
 

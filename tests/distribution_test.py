@@ -39,6 +39,7 @@ from official_ext.progress import epoch_table
 from official_ext.training import start as starts
 
 SYNC = ['norm_activation.use_sync_bn = True']
+BALANCED = ["losses.class_weights = 'balanced'"]
 # Large enough that a decay counted twice would show; the low rate keeps one
 # rounding error, where the largest of two equal values is chosen, from growing.
 RATES = [
@@ -231,7 +232,7 @@ def weights(model_dir):
 
 @pytest.mark.parametrize('bindings', [SYNC, []], ids=['sync_bn', 'own_bn'])
 def test_one_two_and_two_workers_train_alike(start, tmp_path, bindings):
-  settings = [*RATES, *bindings]
+  settings = [*RATES, *BALANCED, *bindings]
   one = start('one', settings, THREE_STEPS)
   cpus = 'runtime: {num_logical_cpus: 2}'
   mirrored = start('mirrored', settings, f'{THREE_STEPS}, {cpus}')

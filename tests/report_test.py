@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -59,6 +60,12 @@ def test_the_counts_are_those_of_the_test_images(gathered, trained):
   assert gathered['accuracy'] == np.mean(labels == predicted)
   assert gathered['accuracy'] == pytest.approx(
     gathered['rows'][-1]['test_accuracy'], abs=1e-6
+  )
+  # The test images are a slice, in which classes are of unequal size.
+  recalls = [np.mean(predicted[labels == i] == i) for i in np.unique(labels)]
+  assert gathered['balanced_accuracy'] == pytest.approx(np.mean(recalls))
+  assert gathered['balanced_accuracy'] == pytest.approx(
+    gathered['rows'][-1]['test_balanced_accuracy'], abs=1e-6
   )
   for label, result in enumerate(gathered['classes']):
     of_class = labels == label
@@ -244,14 +251,30 @@ def test_formulas_in_names_are_drawn_as_they_are():
   assert decode(figures.confusion(np.eye(3, dtype=int), names)).size
 
 
-def test_the_accuracy_with_the_mirror_image_has_a_column(gathered):
-  """Rows of before it was asked for have none."""
-  first, *others = gathered['rows']
-  rows = [first, *(row | {'test_accuracy_mirror': 0.12345} for row in others)]
-  for changed, count in (({}, 0), ({'rows': rows}, len(others))):
-    text = page.render(gathered | changed)
-    assert text.count('<th>with the mirror image') == (count > 0)
+@pytest.mark.parametrize(
+  ('key', 'title'),
+  [
+    ('test_accuracy_mirror', 'with the mirror image'),
+    ('test_balanced_accuracy', 'balanced accuracy'),
+  ],
+)
+def test_other_accuracies_have_columns(gathered, key, title):
+  """Rows of before they were asked for have none."""
+  first, *others = [
+    {name: row[name] for name in row if name != key} for row in gathered['rows']
+  ]
+  with_it = [first, *(row | {key: 0.12345} for row in others)]
+  for rows, count in (([first, *others], 0), (with_it, len(others))):
+    text = page.render(gathered | {'rows': rows})
+    assert text.count(f'<th>{title}') == (count > 0)
     assert text.count('<td>0.1235') == count
+
+
+def test_the_mean_of_the_classes_is_said_where_it_is_another(gathered):
+  for value, said in ((0.12345, ['12.35%']), (None, [])):
+    text = page.render(gathered | {'balanced_accuracy': value})
+    found = re.findall(r'<strong>([\d.%]+)</strong>: the mean of those', text)
+    assert found == said
 
 
 def test_a_run_without_epochs_and_without_mistakes_has_a_page(gathered):

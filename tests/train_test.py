@@ -103,7 +103,7 @@ def test_the_table_has_a_line_an_epoch(finished):
   lines = result.stdout.splitlines()
   head = next(i for i, line in enumerate(lines) if 'train loss' in line)
   assert ' '.join(lines[head].split()) == (
-    'epoch lr train loss train acc test loss test acc seconds total'
+    'epoch lr train loss train acc test loss test acc balanced seconds total'
   )
   text = (run / 'epochs.jsonl').read_text()
   rows = [json.loads(row) for row in text.splitlines()]

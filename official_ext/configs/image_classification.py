@@ -31,6 +31,14 @@ _ONE_CLASS = fields.Rule(
 )
 _DTYPES = fields.one_of(*fields.PRECISIONS)
 
+# What weights classes by how few images they have.
+BALANCED = 'balanced'
+_NUMBERS = fields.all_of(fields.ABOVE_0, 'a list of numbers')
+_CLASS_WEIGHTS = fields.Rule(
+  lambda v: v == BALANCED if isinstance(v, str) else _NUMBERS.accepts(v),
+  f"'{BALANCED}', or {_NUMBERS.requirement}",
+)
+
 # Fields of Garden's data config that this package's input acts upon.
 _USED = frozenset(
   {
@@ -136,10 +144,17 @@ class Losses(garden.Losses):
     one_hot: Whether labels are vectors, which costs memory and time; where
       smoothed they have to be.
     label_smoothing: Share of the label spread evenly over all classes.
+    class_weights: What an image counts in the loss of the training, by its
+      class: 'balanced' for what makes all classes count alike, whatever their
+      sizes; or a list of one number for each class, of which only the ratios
+      matter; None for all images alike. The loss of the test data stays plain.
   """
 
   one_hot: bool = False
   label_smoothing: float = fields.field(0.0, fields.SHARE)
+  class_weights: str | list[float] | None = fields.field(
+    None, fields.optional(_CLASS_WEIGHTS)
+  )
   # Garden's own path for them needs labels that this package does not make.
   soft_labels: bool = fields.field(False, _ONE_CLASS)
 

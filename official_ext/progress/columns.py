@@ -14,6 +14,7 @@ _COLUMNS = {
   'train_accuracy': ('train acc', 10, 4),
   'test_loss': ('test loss', 10, 4),
   'test_accuracy': ('test acc', 9, 4),
+  'test_balanced_accuracy': ('balanced', 9, 4),
   'test_mean_iou': ('test IoU', 9, 4),
   'test_box_ap': ('box AP', 8, 4),
   'test_mask_ap': ('mask AP', 8, 4),

@@ -18,6 +18,7 @@ from official_ext.errors import UserError
 from official_ext.files import whole
 from official_ext.progress import columns
 from official_ext.progress.bar import Progress
+from official_ext.tasks import balanced_accuracy
 
 FILE_NAME = 'epochs.jsonl'
 
@@ -33,6 +34,8 @@ _TEST_KEYS = {'test_loss': 'validation_loss'}
 # A column only where the task has the metric.
 _OPTIONAL_TRAIN_KEYS = {'train_accuracy': 'accuracy'}
 _OPTIONAL_TEST_KEYS = {'test_accuracy': 'accuracy'}
+# Behind the accuracies over views, which the plain one is to stand beside.
+_LAST_TEST_KEYS = {'test_balanced_accuracy': balanced_accuracy.NAME}
 # Where a task without accuracy reports one of these.
 _OTHER_TEST_KEYS = {
   'test_mean_iou': 'mean_iou',
@@ -53,7 +56,8 @@ class EpochTable:
   smoothing, while the weights change) and on the test set (without),
   and seconds. The total counts training only, as in cifar10-fast. Where the
   task evaluates over views too, such as mirror images, the accuracies over them
-  stand beside the plain one. A task without accuracy has its loss and the
+  stand beside the plain one; where test classes are of unequal size, the mean
+  of their accuracies does. A task without accuracy has its loss and the
   measure it goes by in the table, and every number that it reports in the rows'
   `test_metrics`. Rows are appended to `epochs.jsonl`; an evaluation of the last
   one's step goes into it.
@@ -90,6 +94,7 @@ class EpochTable:
       **_TEST_KEYS,
       **_existing(_OPTIONAL_TEST_KEYS, tested),
       **columns.of_view_metrics(metric.name for metric in tested),
+      **_existing(_LAST_TEST_KEYS, tested),
     }
     self._has_accuracy = 'test_accuracy' in self._test_keys
     self._head_said = False

@@ -9,29 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from official_ext.progress import epoch_table
-from official_ext.reporting import diagram, figures
+from official_ext.reporting import classes, diagram, figures
 from official_ext.serving import evaluation
 from official_ext.serving.trained_model import TrainedModel
 
 _SHEET_COLUMNS, _SHEET_ROWS = 12, 4
 _MAX_MISTAKES = 24
-
-
-@dataclasses.dataclass(frozen=True)
-class ClassResult:
-  """How the images of a class were classified.
-
-  Attributes:
-    name: The class.
-    num_images: Test images of it.
-    num_right: Those of them that were classified rightly.
-    confused_with: The wrong class that most others were taken for, if any.
-  """
-
-  name: str
-  num_images: int
-  num_right: int
-  confused_with: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +47,9 @@ def gather(trained: TrainedModel) -> dict[str, Any]:
   data = task.data.load(task.task_config.validation_data)
   images, labels = data.images.numpy(), data.labels.numpy()
   probabilities = evaluation.probabilities(trained, data.images)
-  counts = _confusion(labels, probabilities)
+  counts = classes.confusion(
+    labels, probabilities.argmax(axis=1), probabilities.shape[1]
+  )
   folder = pathlib.Path(trained.model_dir)
   rows = epoch_table.read(folder / epoch_table.FILE_NAME)
   return {
@@ -72,10 +57,11 @@ def gather(trained: TrainedModel) -> dict[str, Any]:
     'description': trained.describe(),
     'data': data.info,
     'accuracy': counts.trace() / counts.sum(),
+    'balanced_accuracy': classes.balanced(counts),
     'rows': rows,
     'curves': figures.curves(rows) if rows else None,
     'confusion': figures.confusion(counts, trained.class_names),
-    'classes': _class_results(counts, trained.class_names),
+    'classes': classes.results(counts, trained.class_names),
     'mistakes': _mistakes(images, labels, probabilities, trained.class_names),
     'sheet': figures.sheet(_augmented(trained), _SHEET_COLUMNS),
     'blocks': diagram.blocks(trained.model),
@@ -84,28 +70,6 @@ def gather(trained: TrainedModel) -> dict[str, Any]:
       name: _text(folder / name) for name in ('requested.gin', 'params.yaml')
     },
   }
-
-
-def _confusion(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-  """Returns int `[num_classes, num_classes]`, true × predicted."""
-  num_classes = probabilities.shape[1]
-  pairs = labels * num_classes + probabilities.argmax(axis=1)
-  counts = np.bincount(pairs, minlength=num_classes**2)
-  return counts.reshape(num_classes, num_classes)
-
-
-def _class_results(
-  counts: np.ndarray, class_names: list[str]
-) -> list[ClassResult]:
-  results = []
-  for label, row in enumerate(counts):
-    wrong = row.copy()
-    wrong[label] = 0
-    most = class_names[wrong.argmax()] if wrong.any() else ''
-    results.append(
-      ClassResult(class_names[label], int(row.sum()), int(row[label]), most)
-    )
-  return results
 
 
 def _mistakes(

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 from official.core import task_factory
@@ -16,7 +17,11 @@ from official_ext.dataloaders import (
 )
 from official_ext.modeling import factory
 from official_ext.ops import views
-from official_ext.tasks import validation_loss
+from official_ext.tasks import (
+  balanced_accuracy,
+  class_weights,
+  validation_loss,
+)
 from official_ext.tasks.weight_averaging import WeightAveraging
 
 
@@ -26,7 +31,7 @@ class ImageClassificationTask(
 ):
   """Garden's image classification with this package's model and input.
 
-  What a step computes, the losses and the metrics are Garden's.
+  What a step computes, the losses of images and the metrics are Garden's.
 
   Attributes:
     data: A handle on the images. A run gives the one that it has opened.
@@ -35,6 +40,9 @@ class ImageClassificationTask(
   """
 
   compiles_validation = True
+
+  # Known once there is a training input, where classes are weighted.
+  _class_weights: np.ndarray
 
   def __init__(self, params: exp_cfg.ImageClassificationTask, **kwargs: Any):
     """Takes the task's config, and Garden's arguments."""
@@ -94,25 +102,45 @@ class ImageClassificationTask(
 
     Returns:
       A dataset of (images, labels) as `classification_input.build` describes.
+
+    Raises:
+      UserError: As there, or if the classes cannot be weighted as asked for.
     """
     if preprocessing.on_device(params):
       with tf.init_scope():
         images = self.data.reside(params, self._devices)
       self._resident[params.is_training] = images
-    return classification_input.build(
-      self.data.load(params), params, input_context, start_step
-    )
+    data = self.data.load(params)
+    asked = self.task_config.losses.class_weights
+    if params.is_training and asked is not None:
+      self._class_weights = class_weights.of(asked, data)
+    return classification_input.build(data, params, input_context, start_step)
 
   def build_metrics(
     self, training: bool = True
   ) -> list[tf_keras.metrics.Metric]:
-    """Returns Garden's metrics, and in evaluation the mean loss and others."""
+    """Returns Garden's metrics, and in evaluation the mean loss and others.
+
+    Which, the test images tell: they are read, if they are not yet.
+    """
     metrics = super().build_metrics(training=training)
     if not training:
       metrics.append(self._validation_loss())
       for view in self.task_config.evaluation.views:
         metrics.append(type(metrics[0])(name=views.metric_name(view)))
+      metrics += self._balanced_accuracy()
     return metrics
+
+  def _balanced_accuracy(self) -> list[tf_keras.metrics.Metric]:
+    """Returns nothing where classes are of equal size."""
+    data = self.data.load(self.task_config.validation_data)
+    if not balanced_accuracy.says_more(np.bincount(data.labels)):
+      return []
+    return [
+      balanced_accuracy.BalancedAccuracy(
+        self.task_config.model.num_classes, self.task_config.losses.one_hot
+      )
+    ]
 
   def _validation_loss(self) -> tf_keras.metrics.Metric:
     """Returns the mean of the loss that is trained on, of labels as they are.
@@ -126,8 +154,14 @@ class ImageClassificationTask(
   def build_losses(
     self, labels: tf.Tensor, model_outputs: tf.Tensor, aux_losses: Any = None
   ) -> tf.Tensor:
-    """Returns Garden's loss, of the kind that was asked for."""
-    return self._losses.build_losses(labels, model_outputs, aux_losses)
+    """Returns Garden's loss, images weighted by their class if asked for."""
+    mean = self._losses.build_losses
+    loss = mean(labels, model_outputs, aux_losses)
+    if self.task_config.losses.class_weights is None:
+      return loss
+    return loss + class_weights.added(
+      mean, labels, model_outputs, self._class_weights
+    )
 
   # There is no control flow to convert, and the conversion takes seconds.
   @tf.autograph.experimental.do_not_convert
