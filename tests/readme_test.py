@@ -1,5 +1,6 @@
 """The commands of README and docs, as they stand there, over small data."""
 
+import json
 import os
 import pathlib
 import re
@@ -90,7 +91,7 @@ def test_every_command_of_the_package_is_tried():
   modules = 'train', 'prepare_data', 'repeat', 'benchmark'
   modules += 'predict', 'report', 'export'
   known = {line for module in modules for line in lines_of(module)}
-  assert tried == known | {TABLES}
+  assert tried == known | {TABLES, *lines_of('gpu_check')}
   # The rest are long trials of the tests' own.
   for line in set(LINES) - tried:
     name = re.fullmatch(r'python (tests/\w+\.py)( .*)?', line)[1]
@@ -204,6 +205,15 @@ def test_data_are_prepared(run, tmp_path):
     assert list(tmp_path.glob(f'tensorflow_datasets/{name}/*/*.json'))
   assert 'fashion-mnist is no folder with IDX files' in run(idx).stderr
   assert 'cifar-10-binary.tar.gz' in run(archive).stderr
+
+
+def test_a_gpu_is_checked(run, tmp_path):
+  """In no time, so that no command begins, and all of them are told."""
+  (line,) = lines_of('gpu_check')
+  result = run(line, '--minutes=0')
+  assert (result.returncode, result.stderr) == (1, '')
+  check = tmp_path / 'gpu_check' / 'records' / 'gpu_check' / 'check.json'
+  assert len(json.loads(check.read_text())['trainings']) == 4
 
 
 def test_what_was_trained_is_used(run, tmp_path, trained_run):
