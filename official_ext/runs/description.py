@@ -9,8 +9,10 @@ from collections.abc import Sequence
 import gin
 from official.core import config_definitions as cfg
 
+from official_ext.dataloaders.data_sets import DataSets
 from official_ext.files import safe_yaml, whole
 from official_ext.machine import description as machine
+from official_ext.runs import data_record
 
 CLASS_NAMES = 'class_names.txt'
 GIN = 'requested.gin'
@@ -19,20 +21,23 @@ GIN = 'requested.gin'
 def write(
   params: cfg.ExperimentConfig,
   model_dir: str,
-  class_names: Sequence[str],
+  data: DataSets | None,
   arguments: Sequence[str],
 ) -> None:
-  """Writes what was asked for: config, gin text, versions, names of classes.
+  """Writes what was asked for: config, gin text, versions, data.
 
-  `versions.json` is what `machine.description.describe` returns. Names of
-  classes, if there are any, are in `class_names.txt`, one a line: where the run
-  is used, the data set may be gone.
+  `versions.json` is what `machine.description.describe` returns. Where the run
+  is used, the data set may be gone, or be another under the same name, so there
+  are the names of the classes in `class_names.txt`, one a line, and in
+  `data.json` what `data_record` tells of the images; neither where a task of
+  Garden reads its own.
 
   A file of an earlier start that says something else is kept beside the new one
   under a number.
 
   Raises:
     OSError: If the folder cannot be written to.
+    UserError: If the images cannot be read.
   """
   command = f'python -m official_ext.train {shlex.join(arguments)}\n'
   comment = textwrap.indent(command, '# ', predicate=lambda _: True)
@@ -42,8 +47,10 @@ def write(
     GIN: comment + gin.config_str(),
     'versions.json': json.dumps(machine.describe(), indent=2) + '\n',
   }
-  if class_names:
-    texts[CLASS_NAMES] = ''.join(f'{name}\n' for name in class_names)
+  if data:
+    names = data.train.info.class_names
+    texts[CLASS_NAMES] = ''.join(f'{name}\n' for name in names)
+    texts[data_record.FILE] = data_record.text(data_record.of(data))
   for name, text in texts.items():
     whole.write_anew(pathlib.Path(model_dir) / name, text)
 

@@ -16,10 +16,12 @@ import yaml
 from official.core import config_definitions as cfg
 from official.core import exp_factory, task_factory
 
-from official_ext.checkpoints import average, restoring
+from official_ext.checkpoints import average, compatibility, restoring
 from official_ext.checkpoints.folder import Checkpoints
+from official_ext.configs.image_classification import DataConfig
 from official_ext.configuration import gin_config
 from official_ext.dataloaders import image_source, preprocessing
+from official_ext.dataloaders.in_memory import ImageData
 from official_ext.datasets import procedural_shapes  # noqa: F401
 from official_ext.errors import UserError
 from official_ext.experiments import small_images  # noqa: F401
@@ -65,6 +67,19 @@ class TrainedModel:
     """Returns one line on whose weights these are."""
     averaged = ', averaged weights' if self.averaged else ''
     return f'{self.model_dir} at step {self.step:,}{averaged}'
+
+  def load(self, params: DataConfig) -> ImageData:
+    """Returns the images of a split, with labels as the run had them.
+
+    Args:
+      params: The task's training or validation data.
+
+    Raises:
+      UserError: If they are not those of the run, or cannot be read.
+    """
+    data = self.task.data
+    compatibility.check_images(self.model_dir, data, [params])
+    return data.load(params)
 
   def preprocess(self, inputs: tf.Tensor) -> tf.Tensor:
     """Normalises uint8 `[batch, height, width, channels]` to float32."""
@@ -112,7 +127,7 @@ def load_for_inference(
     task = task_factory.get_task(params.task)
     model = task.build_model()
   step, averaged = _restore(params, task, model, folder, checkpoint)
-  names = _class_names(pathlib.Path(folder) / description.CLASS_NAMES, params)
+  names = _class_names(pathlib.Path(folder), params)
   return TrainedModel(folder, params, task, model, step, averaged, names)
 
 
@@ -214,20 +229,26 @@ def _restore_file(checkpoint: tf.train.Checkpoint, path: str) -> None:
   status.expect_partial()
 
 
-def _class_names(file: pathlib.Path, params: cfg.ExperimentConfig) -> list[str]:
+def _class_names(
+  folder: pathlib.Path, params: cfg.ExperimentConfig
+) -> list[str]:
   """Returns the names of the classes; numbers where there are none."""
-  if file.is_file():
-    names = file.read_text(encoding='utf-8').splitlines()
-  else:
-    names = _class_names_of_data(params)
+  names = description.class_names(folder) or _class_names_of_data(params)
   count = params.task.model.num_classes
   return [*names[:count], *map(str, range(len(names), count))]
 
 
 def _class_names_of_data(params: cfg.ExperimentConfig) -> list[str]:
-  """Returns them from the data set, which may be gone."""
+  """Returns them from the data set, which may be gone, or another one."""
+  data = params.task.train_data
   try:
-    return image_source.class_names(params.task.train_data)
+    names = image_source.class_names(data)
   except UserError as error:
     print(f'warning: classes have no names: {error}', file=sys.stderr)
     return []
+  print(
+    f'warning: the run has no {description.CLASS_NAMES}; its classes are '
+    f'called as those of {data.tfds_name} are now.',
+    file=sys.stderr,
+  )
+  return names

@@ -70,7 +70,7 @@ def at_its_step(team: Team, there: Checkpoints) -> Start:
       description.write(
         request.params,
         request.model_dir,
-        request.class_names,
+        request.data,
         request.arguments,
       )
   return Start(team, trainer, progress, stop, step)
