@@ -16,6 +16,9 @@ from official_ext.runs import data_record
 
 CLASS_NAMES = 'class_names.txt'
 GIN = 'requested.gin'
+PARAMS = 'params.yaml'
+
+_COMMAND = ['python', '-m', 'official_ext.train']
 
 
 def write(
@@ -39,11 +42,11 @@ def write(
     OSError: If the folder cannot be written to.
     UserError: If the images cannot be read.
   """
-  command = f'python -m official_ext.train {shlex.join(arguments)}\n'
+  command = f'{shlex.join([*_COMMAND, *arguments])}\n'
   comment = textwrap.indent(command, '# ', predicate=lambda _: True)
   texts = {
     # Garden's own writer puts Python's tuples in, which only PyYAML reads.
-    'params.yaml': safe_yaml.dump(params.as_dict()),
+    PARAMS: safe_yaml.dump(params.as_dict()),
     GIN: comment + gin.config_str(),
     'versions.json': json.dumps(machine.describe(), indent=2) + '\n',
   }
@@ -53,6 +56,24 @@ def write(
     texts[data_record.FILE] = data_record.text(data_record.of(data))
   for name, text in texts.items():
     whole.write_anew(pathlib.Path(model_dir) / name, text)
+
+
+def arguments(folder: pathlib.Path) -> list[str]:
+  """Returns those of the command that a run was begun with, if they are there.
+
+  They stand at the head of its gin text.
+  """
+  file, command = folder / GIN, ''
+  text = file.read_text(encoding='utf-8') if file.is_file() else ''
+  for line in text.splitlines():
+    command += line.removeprefix('# ')
+    try:
+      words = shlex.split(command)
+    except ValueError:  # An argument has several lines.
+      command += '\n'
+      continue
+    return words[len(_COMMAND) :] if words[: len(_COMMAND)] == _COMMAND else []
+  return []
 
 
 def class_names(folder: pathlib.Path) -> list[str]:

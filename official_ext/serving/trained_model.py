@@ -2,10 +2,8 @@
 
 import contextlib
 import dataclasses
-import importlib
 import os
 import pathlib
-import re
 import sys
 from collections.abc import Iterator
 
@@ -26,7 +24,7 @@ from official_ext.datasets import procedural_shapes  # noqa: F401
 from official_ext.errors import UserError
 from official_ext.experiments import small_images  # noqa: F401
 from official_ext.files import safe_yaml
-from official_ext.runs import description
+from official_ext.runs import description, recorded_config
 from official_ext.schema import fields
 from official_ext.tasks import image_classification
 
@@ -118,7 +116,7 @@ def load_for_inference(
       holds no good checkpoint.
   """
   folder = os.path.expanduser(model_dir)
-  _import_modules(pathlib.Path(folder) / description.GIN)
+  recorded_config.import_modules(pathlib.Path(folder))
   params = _read_params(folder)
   if data_dir:
     params.task.train_data.tfds_data_dir = data_dir
@@ -131,22 +129,9 @@ def load_for_inference(
   return TrainedModel(folder, params, task, model, step, averaged, names)
 
 
-def _import_modules(requested: pathlib.Path) -> None:
-  """Imports what the run's gin files did, such as a network of one's own."""
-  text = requested.read_text(encoding='utf-8') if requested.is_file() else ''
-  for module in re.findall(r'^import ([\w.]+)$', text, re.MULTILINE):
-    try:
-      importlib.import_module(module)
-    except ImportError as error:
-      raise UserError(
-        f'{requested} imports {module}, which cannot be imported here '
-        f'({error}); put its folder into PYTHONPATH.'
-      ) from error
-
-
 def _read_params(folder: str) -> cfg.ExperimentConfig:
   """Returns the config in a run's folder, to be used on any machine."""
-  path = pathlib.Path(folder) / 'params.yaml'
+  path = pathlib.Path(folder) / description.PARAMS
   try:
     override = safe_yaml.load(path.read_text())
   except OSError as error:
