@@ -1,6 +1,7 @@
 """Whether what is asked for is what a run was trained with."""
 
 import dataclasses
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -127,15 +128,28 @@ def _check_split(
 
 
 def _check_classes(ours: Sequence[str], model_dir: str) -> None:
-  """Raises where a label means another class, if both say what it means.
+  told = told_of_classes(average.run_of(model_dir), ours)
+  if told:
+    raise UserError(f'--model_dir={model_dir} was {told}; {_MEND}')
 
-  A data set whose classes have numbers for names does not.
+
+def told_of_classes(run: pathlib.Path, ours: Sequence[str]) -> str:
+  """Returns which label means another class, to follow upon 'was' in a message.
+
+  A data set whose classes have numbers for names does not say what they mean.
+
+  Args:
+    run: A run's folder.
+    ours: The names of classes, one for each label.
+
+  Returns:
+    '' where there is none, or the run does not say.
   """
-  theirs = description.class_names(average.run_of(model_dir))
+  theirs = description.class_names(run)
   for label, (name, other) in enumerate(zip(theirs, ours, strict=False)):
     if name != other and str(label) not in (name, other):
-      raise UserError(
-        f'--model_dir={model_dir} was trained on data whose label {label} is '
-        f"'{name}' ({description.CLASS_NAMES}), but here it is '{other}'; "
-        f'{_MEND}'
+      return (
+        f"trained on data whose label {label} is '{name}' "
+        f"({description.CLASS_NAMES}), but here it is '{other}'"
       )
+  return ''

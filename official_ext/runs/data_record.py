@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 from official_ext.configs.image_classification import DataConfig
 from official_ext.dataloaders.data_sets import DataSets
@@ -11,6 +12,9 @@ from official_ext.errors import UserError, reason
 from official_ext.schema.comparison import Difference
 
 FILE = 'data.json'
+
+# What comes of text, or of JSON, that is no record.
+NONE = (ValueError, TypeError, AttributeError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,10 +74,23 @@ def read_split(data: DataSets, params: DataConfig) -> Split:
   return dataclasses.replace(known_split(data, params), digest=digest)
 
 
+def plain(record: Record) -> dict[str, Any]:
+  """Returns a record as JSON has it."""
+  return {name: dataclasses.asdict(split) for name, split in record.items()}
+
+
+def of_plain(content: Any) -> Record:
+  """Returns what `plain` was made of.
+
+  Raises:
+    NONE: If it was made of something else.
+  """
+  return {name: Split(**split) for name, split in content.items()}
+
+
 def text(record: Record) -> str:
   """Returns the content of the file."""
-  splits = {name: dataclasses.asdict(split) for name, split in record.items()}
-  return json.dumps(splits, indent=2) + '\n'
+  return json.dumps(plain(record), indent=2) + '\n'
 
 
 def read(folder: pathlib.Path) -> Record:
@@ -86,9 +103,8 @@ def read(folder: pathlib.Path) -> Record:
   if not path.is_file():
     return {}
   try:
-    content = json.loads(path.read_text(encoding='utf-8'))
-    return {name: Split(**split) for name, split in content.items()}
-  except (OSError, ValueError, TypeError, AttributeError) as error:
+    return of_plain(json.loads(path.read_text(encoding='utf-8')))
+  except (OSError, *NONE) as error:
     raise UserError(
       f'{path} is damaged: {reason(error)}; restore it, or delete it to do '
       'without a comparison of the data.'
