@@ -86,6 +86,7 @@ def test_a_record_says_what_was_trained_and_no_place(study):
   assert record['config']['task']['model']['head']['pooling'] == 'max'
   assert record['runtime']['mixed_precision_dtype'] == 'float32'
   assert record['test_accuracy'] == record['epochs'][-1]['test_accuracy']
+  assert record['data'].keys() == {'train', 'test'}
   assert record['versions']['tensorflow'].startswith('2.20')
   assert '"/' not in text
   assert str(folder) not in text
