@@ -69,7 +69,7 @@ def main() -> None:
   )
   data = None
   if FLAGS.evaluate:
-    data = trained.task.data.load(trained.params.task.validation_data)
+    data = trained.load(trained.params.task.validation_data)
   print(f'Exporting {trained.describe()}', flush=True)
   export_lib.export(trained, export_dir, FLAGS.onnx)
   if data:

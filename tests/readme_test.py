@@ -226,6 +226,10 @@ def test_what_was_trained_is_used(run, tmp_path, trained_run):
   assert predicted.returncode == 0, predicted.stderr
   assert 'picture.png' in predicted.stdout
   assert '1.png' in predicted.stdout
+  alone = [line for line in lines_of('train') if 'train --model_dir' in line]
+  assert len(alone) == 2
+  for line, said in zip(alone, ('is finished', 'Evaluating'), strict=True):
+    assert said in run(line).stdout
   (line,) = lines_of('report')
   assert run(line).returncode == 0
   assert (model_dir / 'report.html').exists()

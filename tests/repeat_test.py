@@ -85,6 +85,7 @@ def test_a_record_says_what_was_trained_and_no_place(study):
   assert record['config']['task']['model']['head']['pooling'] == 'max'
   assert record['runtime']['mixed_precision_dtype'] == 'float32'
   assert record['test_accuracy'] == record['epochs'][-1]['test_accuracy']
+  assert record['data'].keys() == {'train', 'test'}
   assert record['versions']['tensorflow'].startswith('2.20')
   assert '"/' not in text
   assert str(folder) not in text
@@ -945,6 +946,34 @@ def test_runs_go_seed_by_seed(tmp_path):
   assert planned[2].record == tmp_path / 'noise' / 'x-seed7.json'
   assert planned[2].model_dir == pathlib.Path('runs/noise/x-seed7')
   assert [run.variant for run in plan.of(study, [], ['1', '1'])] == ['a']
+
+
+def test_records_of_a_variant_are_of_the_same_images(tmp_path):
+  """Older ones do not say which; those of another split are not compared."""
+
+  def record(seed, **data):
+    content = example_records.record_of('q', seed, 0.5)
+    split = {'tfds_name': 'a', 'version': '1.0.0', 'split': 'test'}
+    split |= {'num_examples': 2, 'digest': 'crc32:00000001'}
+    content['data'] = {'test': split | data}
+    records.write(tmp_path / f'q-seed{seed}.json', content)
+
+  example_records.write(tmp_path, 'q', 0, 0.5)
+  record(1)
+  record(2)
+  assert len(records.read_all(str(tmp_path))['q']) == 3
+  (tmp_path / 'q-seed0.json').unlink()
+  record(2, digest='crc32:00000002')
+  message = (
+    'q-seed2.json is of a training with other images: '
+    "test.digest='crc32:00000002' instead of 'crc32:00000001' with seed 1; "
+    'move one of them out of the folder.'
+  )
+  with pytest.raises(UserError, match=re.escape(message)):
+    records.read_all(str(tmp_path))
+  record(2, size=1)
+  with pytest.raises(UserError, match=r'q-seed2.json is no record of a run'):
+    records.read_all(str(tmp_path))
 
 
 _RECORD = json.dumps(example_records.record_of('q', 1, 0.5))

@@ -75,6 +75,7 @@ def test_what_a_run_leaves_behind(finished):
     'checkpoint',
     'class_names.txt',
     'ckpt-6.index',
+    'data.json',
     'epochs.jsonl',
     'params.yaml',
     'requested.gin',

@@ -141,6 +141,30 @@ def test_a_checkpoint_of_an_override_is_checked_too(trained_run, shapes_dir):
     transfer.check(task.task_config, model)
 
 
+@pytest.mark.parametrize('folder', ['', 'best'])
+def test_a_head_is_for_its_own_classes(trained_run, shapes_dir, folder):
+  bindings = [f'resnet9.channels = {CHANNELS}']
+  names = (trained_run / 'class_names.txt').read_text().splitlines()
+  swapped = [names[0], names[2], names[1], *names[3:]]
+
+  def check(modules, names):
+    override = (
+      f'task.init_checkpoint={trained_run / folder},'
+      f'task.init_checkpoint_modules={modules}'
+    )
+    task, model = set_up(tiny.config(shapes_dir, bindings, override))
+    transfer.check(task.task_config, model, names)
+
+  check('all', names)
+  check('backbone', swapped)
+  message = (
+    rf"was trained on data whose label 1 is '{names[1]}' \(class_names.txt\), "
+    rf"but here it is '{names[2]}'; use data of the same classes, or task.init"
+  )
+  with pytest.raises(UserError, match=message):
+    check('all', swapped)
+
+
 BACKBONE = 'task.model.backbone.resnet9'
 
 

@@ -20,6 +20,12 @@ def is_best(folder: str | pathlib.Path) -> bool:
   return (folder / BEST_RECORD).exists() or any(files)
 
 
+def run_of(folder: str | pathlib.Path) -> pathlib.Path:
+  """Returns a run's folder: this one, or that whose best is in it."""
+  path = pathlib.Path(folder).resolve()
+  return path.parent if is_best(folder) else path
+
+
 def is_beside(folder: str | pathlib.Path, average: Any) -> bool:
   """Whether a folder's checkpoints hold weights beside their average.
 
@@ -48,8 +54,8 @@ def check_not_best(model_dir: str, trains: bool, average: Any) -> None:
     UserError: If it is a folder of best checkpoints.
   """
   if is_best(model_dir) and (trains or average):
-    run = pathlib.Path(model_dir).resolve().parent
     raise UserError(
-      f'--model_dir={model_dir} holds the best checkpoint of the run in {run}; '
-      'name that, or begin another run with this as task.init_checkpoint.'
+      f'--model_dir={model_dir} holds the best checkpoint of the run in '
+      f'{run_of(model_dir)}; name that, or begin another run with this as '
+      'task.init_checkpoint.'
     )

@@ -1,6 +1,6 @@
 """Whether what is asked for is what a run was trained with."""
 
-import itertools
+import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,8 +8,10 @@ from typing import Any
 from official.core import config_definitions as cfg
 
 from official_ext.checkpoints import average
+from official_ext.configs.image_classification import DataConfig
+from official_ext.dataloaders.data_sets import DataSets
 from official_ext.errors import UserError
-from official_ext.runs import description, recorded_config
+from official_ext.runs import data_record, description, recorded_config
 from official_ext.schema import comparison
 from official_ext.schema.comparison import Difference
 from official_ext.schema.fields import Tie
@@ -22,7 +24,7 @@ def check(
   params: cfg.ExperimentConfig,
   model_dir: str,
   tied_to: Tie,
-  class_names: Sequence[str] = (),
+  data: DataSets | None = None,
 ) -> None:
   """Raises where a run is gone on with, or evaluated, as something else.
 
@@ -35,14 +37,13 @@ def check(
     model_dir: The run's folder, or its best one.
     tied_to: The loosest tie that counts: `Tie.RUN` where a run goes on,
       `Tie.WEIGHTS` where it is evaluated.
-    class_names: Of the data set that is asked for; none if it has none.
+    data: What is asked for to train on or be evaluated on; None if a task of
+      Garden reads it. It is not read here.
 
   Raises:
     UserError: At the first value that differs.
   """
-  is_best = average.is_best(model_dir)
-  run = pathlib.Path(model_dir).resolve()
-  run = run.parent if is_best else run
+  is_best, run = average.is_best(model_dir), average.run_of(model_dir)
   recorded = recorded_config.read(run)
   if not recorded:
     return
@@ -51,7 +52,32 @@ def check(
     # There the average is the weights, to whoever asks for none.
     if not (is_best and difference.place.startswith(average.PLACE)):
       raise _refused(model_dir, difference)
-  _check_classes(description.class_names(run), class_names, model_dir)
+  if data:
+    _check_classes(data.train.info.class_names, model_dir)
+    for each in data.configs:
+      _check_split(data_record.known_split(data, each), each, model_dir)
+
+
+def check_images(
+  model_dir: str, data: DataSets, configs: Sequence[DataConfig]
+) -> None:
+  """Raises where a run has other images, labels or classes than it had.
+
+  The images are read for it. A folder that says nothing of them is not compared
+  with.
+
+  Args:
+    model_dir: The run's folder, or its best one.
+    data: What is asked for.
+    configs: Which of it are to be used.
+
+  Raises:
+    UserError: At the first difference, or if the images cannot be read.
+  """
+  for params in configs:
+    names = data.source(params).info.class_names
+    _check_classes(names, model_dir)
+    _check_split(data_record.read_split(data, params), params, model_dir)
 
 
 def _refused(model_dir: str, difference: Difference) -> UserError:
@@ -86,17 +112,44 @@ def _name(tfds_name: str) -> str:
   return tfds_name.partition(':')[0]
 
 
-def _check_classes(
-  theirs: Sequence[str], ours: Sequence[str], model_dir: str
+def _check_split(
+  now: data_record.Split, params: DataConfig, model_dir: str
 ) -> None:
-  """Raises where a label means another class, if both say what it means."""
-  if not theirs or not ours:
-    return
-  pairs = itertools.zip_longest(theirs, ours, fillvalue='no class')
-  for label, (name, other) in enumerate(pairs):
-    if name != other:
-      raise UserError(
-        f'--model_dir={model_dir} was trained on data whose label {label} is '
-        f"'{name}' ({description.CLASS_NAMES}), but here it is '{other}'; "
-        f'{_MEND}'
+  name = data_record.name_of(params)
+  before = data_record.read(average.run_of(model_dir)).get(name)
+  found = data_record.differences(before, now) if before else iter(())
+  for key, there, here in map(dataclasses.astuple, found):
+    told = (
+      f'{name}.{key}={there!r} ({data_record.FILE}), but here it is {here!r}'
+    )
+    if key == 'digest':
+      told = f'other images or labels of {now.tfds_name} {now.split}: {told}'
+    raise UserError(f'--model_dir={model_dir} was trained with {told}; {_MEND}')
+
+
+def _check_classes(ours: Sequence[str], model_dir: str) -> None:
+  told = told_of_classes(average.run_of(model_dir), ours)
+  if told:
+    raise UserError(f'--model_dir={model_dir} was {told}; {_MEND}')
+
+
+def told_of_classes(run: pathlib.Path, ours: Sequence[str]) -> str:
+  """Returns which label means another class, to follow upon 'was' in a message.
+
+  A data set whose classes have numbers for names does not say what they mean.
+
+  Args:
+    run: A run's folder.
+    ours: The names of classes, one for each label.
+
+  Returns:
+    '' where there is none, or the run does not say.
+  """
+  theirs = description.class_names(run)
+  for label, (name, other) in enumerate(zip(theirs, ours, strict=False)):
+    if name != other and str(label) not in (name, other):
+      return (
+        f"trained on data whose label {label} is '{name}' "
+        f"({description.CLASS_NAMES}), but here it is '{other}'"
       )
+  return ''

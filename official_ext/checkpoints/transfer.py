@@ -22,7 +22,9 @@ from official_ext.schema.fields import Tie
 _CHECKPOINT_GRAPH = '_CHECKPOINTABLE_OBJECT_GRAPH'
 
 
-def check(task: cfg.TaskConfig, model: tf_keras.Model) -> None:
+def check(
+  task: cfg.TaskConfig, model: tf_keras.Model, class_names: Sequence[str] = ()
+) -> None:
   """Raises where `task.init_checkpoint` does not fit the model's backbone.
 
   Garden would stop in a trace at some of it, and pass over the rest: weights
@@ -34,9 +36,10 @@ def check(task: cfg.TaskConfig, model: tf_keras.Model) -> None:
     task: A task that begins with a checkpoint's backbone, or all of its model;
       any other passes.
     model: Its model.
+    class_names: One for each label; none where they are not known.
 
   Raises:
-    UserError: At the first setting, or else weight, that does not fit.
+    UserError: At the first setting, class, or else weight, that does not fit.
   """
   if not validation.begins_with_backbone(task):
     return
@@ -51,7 +54,21 @@ def check(task: cfg.TaskConfig, model: tf_keras.Model) -> None:
   trained = trained if isinstance(trained, Mapping) else {}
   _check_settings(place, trained, task)
   _check_normalization(place, trained, task)
+  if 'all' in task.init_checkpoint_modules:
+    _check_classes(place, folder, class_names)
   _check_weights(place, file, model)
+
+
+def _check_classes(
+  place: str, folder: pathlib.Path, class_names: Sequence[str]
+) -> None:
+  """Raises where a logit would be that of another class."""
+  told = compatibility.told_of_classes(average.run_of(folder), class_names)
+  if told:
+    raise UserError(
+      f'{place} was {told}; use data of the same classes, or '
+      "task.init_checkpoint_modules='backbone'."
+    )
 
 
 def _check_average(

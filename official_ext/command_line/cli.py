@@ -13,16 +13,15 @@ from official_ext.machine import compile_cache
 
 FLAGS = flags.FLAGS
 
-# Those of Garden's flags that say what to train.
+# Those of Garden's flags that say what to train, and where.
 _EXPERIMENT_FLAGS = (
   'experiment',
   'gin_file',
   'gin_params',
   'config_file',
   'params_override',
-  'tpu',
-  'tf_data_service',
 )
+_PLACE_FLAGS = ('tpu', 'tf_data_service')
 
 
 def define_flags() -> None:
@@ -48,11 +47,23 @@ def define_experiment_flags() -> None:
 def experiment_arguments() -> list[str]:
   """Returns the flags that chose the experiment, as a command line has them."""
   arguments = []
-  for name in _EXPERIMENT_FLAGS:
+  for name in (*_EXPERIMENT_FLAGS, *_PLACE_FLAGS):
     value = FLAGS[name].value
     values = value if isinstance(value, list) else [value]
     arguments += [f'--{name}={each}' for each in values if each is not None]
   return arguments
+
+
+def chosen_by() -> list[str]:
+  """Returns the flags of the command line that say what to train."""
+  return [name for name in _EXPERIMENT_FLAGS if FLAGS[name].present]
+
+
+def define_data_dir() -> None:
+  """Defines the flag that says where a run's data are now."""
+  flags.DEFINE_string(
+    'data_dir', '', "Folder of TFDS data sets, where it is not the run's."
+  )
 
 
 def define_run_flags() -> None:
@@ -64,9 +75,7 @@ def define_run_flags() -> None:
     "Checkpoint, or folder of some, in --model_dir, such as 'best'; the newest "
     'by default.',
   )
-  flags.DEFINE_string(
-    'data_dir', '', "Folder of TFDS data sets, where it is not the run's."
-  )
+  define_data_dir()
 
 
 def run(main: Callable[..., int | None], takes_files: bool = False) -> None:

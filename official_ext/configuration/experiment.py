@@ -50,6 +50,19 @@ class Experiment:
     return task
 
 
+@dataclasses.dataclass(frozen=True)
+class File:
+  """A file over an experiment's config.
+
+  Attributes:
+    path: Where it is, for errors.
+    values: What it says, as nested dicts.
+  """
+
+  path: str
+  values: dict[str, Any]
+
+
 class ExperimentParser(train_utils.ExperimentParser):
   """Garden's parser, with safe YAML and errors of one line.
 
@@ -156,7 +169,11 @@ def _with_place(text: str) -> str:
   return f'{found[0]} ({place}){line[found.end() :]}'
 
 
-def parse(flags_obj: Any, store: data_sets.Store | None = None) -> Experiment:
+def parse(
+  flags_obj: Any,
+  store: data_sets.Store | None = None,
+  over_gin: File | None = None,
+) -> Experiment:
   """Returns what the flags, and gin before them, ask for.
 
   What is left open is filled in from the machine and the data.
@@ -164,6 +181,8 @@ def parse(flags_obj: Any, store: data_sets.Store | None = None) -> Experiment:
   Args:
     flags_obj: Garden's flags.
     store: What runs of this process have read before.
+    over_gin: A config that a run has recorded: all that it was made of, so gin
+      may bind what is replaced by it.
 
   Raises:
     UserError: If something in it cannot work.
@@ -173,7 +192,10 @@ def parse(flags_obj: Any, store: data_sets.Store | None = None) -> Experiment:
   params = copy.deepcopy(made)
   _forget_lengths(params)
   params = parser.parse_gin(params)
-  gin_config.check_used(flags_obj.experiment)
+  if over_gin:
+    _apply(params, over_gin.values, over_gin.path)
+  else:
+    gin_config.check_used(flags_obj.experiment)
   params = parser.parse_config_file(params)
   _forget_lengths(params)
   from_files = copy.deepcopy(params)
@@ -284,10 +306,16 @@ def _override(
       f'{place}: {text!r} is neither a file nor a mapping; '
       'write task.train_data.seed=1 or {task: {train_data: {seed: 1}}}.'
     )
+  _apply(params, override, place)
+  return override
+
+
+def _apply(
+  params: cfg.ExperimentConfig, override: dict[str, Any], place: str
+) -> None:
   _check_keys(params, override, place, '')
   _forget_lists(params, override)
   params.override(override, is_strict=True)
-  return override
 
 
 def _check_keys(

@@ -52,6 +52,11 @@ class DataSets:
     self._task = task
     self._store = store or Store()
 
+  @property
+  def configs(self) -> list[DataConfig]:
+    """Those of the training and of the test images."""
+    return [self._task.train_data, self._task.validation_data]
+
   @functools.cached_property
   def train(self) -> ImageSource:
     """The training images, prepared if need be."""
@@ -71,7 +76,7 @@ class DataSets:
     Raises:
       UserError: If they do not fit the model or the memory, or are damaged.
     """
-    key, source = _key(params), self._source(params)
+    key, source = _key(params), self.source(params)
     in_memory.check_model(source, self._task.model)
     if key not in self._store.loaded:
       self._store.loaded[key] = in_memory.load(source)
@@ -97,12 +102,17 @@ class DataSets:
 
   def prepare_in_own_process(self) -> None:
     """Prepares the data where TensorFlow must not compute anything yet here."""
-    for params in (self._task.train_data, self._task.validation_data):
+    for params in self.configs:
       tfds_builder.prepare_in_own_process(
         params.tfds_name, params.tfds_data_dir, image_source.place_of(params)
       )
 
-  def _source(self, params: DataConfig) -> ImageSource:
+  def source(self, params: DataConfig) -> ImageSource:
+    """Returns where the images of a split are, prepared if need be.
+
+    Args:
+      params: The task's training or validation data, or others like them.
+    """
     if params is self._task.train_data:
       return self.train
     if params is self._task.validation_data:

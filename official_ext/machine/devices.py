@@ -67,6 +67,11 @@ def resolve(runtime: RuntimeConfig, *, float16: bool = True) -> None:
   _check_precision(runtime.mixed_precision_dtype, runtime.num_gpus)
 
 
+def computes_in(precision: str | None) -> bool:
+  """Whether a precision can be had on the devices that are there."""
+  return precision != 'float16' or bool(tf.config.list_physical_devices('GPU'))
+
+
 def count_replicas(runtime: RuntimeConfig) -> int:
   """Returns the number of replicas; of a TPU, before it is asked, 1.
 

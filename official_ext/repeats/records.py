@@ -12,6 +12,7 @@ from official_ext.errors import UserError
 from official_ext.files import safe_yaml, whole
 from official_ext.progress import epoch_table
 from official_ext.repeats import settings
+from official_ext.runs import data_record
 
 # What a run's folder calls the gin text that it was begun with.
 REQUESTED = 'requested.gin'
@@ -50,10 +51,10 @@ def make(model_dir: pathlib.Path, variant: str, recipe: str) -> dict[str, Any]:
   """Returns the record of a finished run, which names no place on a machine.
 
   It holds the variant, the recipe and the seed; the settings; precision and
-  devices; versions, the CPU's and the GPU's name; the rows of `epochs.jsonl`;
-  and of these, the last test accuracy (0 to 1) and the seconds of training. A
-  run that was gone on with in other versions, or on another machine, has those
-  before as `earlier_versions`.
+  devices; which images it had; versions, the CPU's and the GPU's name; the rows
+  of `epochs.jsonl`; and of these, the last test accuracy (0 to 1) and the
+  seconds of training. A run that was gone on with in other versions, or on
+  another machine, has those before as `earlier_versions`.
 
   Args:
     model_dir: The run's folder.
@@ -99,12 +100,19 @@ def _make(model_dir: pathlib.Path, variant: str, recipe: str) -> dict[str, Any]:
     'seed': runtime['seed'],
     'config': requested(model_dir),
     'runtime': {key: runtime[key] for key in _RUNTIME_KEYS},
+    **_data(model_dir),
     'versions': json.loads(versions.read_text()),
     **({'earlier_versions': earlier} if earlier else {}),
     'test_accuracy': rows[-1]['test_accuracy'],
     'train_seconds': rows[-1]['total_train_seconds'],
     'epochs': rows,
   }
+
+
+def _data(model_dir: pathlib.Path) -> dict[str, Any]:
+  """Returns what is recorded of the images; nothing of an older run."""
+  found = data_record.read(model_dir)
+  return {'data': data_record.plain(found)} if found else {}
 
 
 def requested(model_dir: pathlib.Path) -> settings.Settings:
@@ -159,6 +167,7 @@ def read(path: pathlib.Path) -> dict[str, Any]:
   try:
     record = json.loads(path.read_text())
     last = record['epochs'][-1]
+    data_record.of_plain(record.get('data', {}))
     good = (
       all(isinstance(record[key], kind) for key, kind in _FIELDS.items())
       and all(isinstance(part, dict) for part in record['config'].values())
@@ -170,7 +179,7 @@ def read(path: pathlib.Path) -> dict[str, Any]:
     )
     if not good:
       raise ValueError
-  except (OSError, ValueError, LookupError, TypeError) as error:
+  except (OSError, *data_record.NONE, LookupError) as error:
     raise UserError(f'{path} is no record of a run.') from error
   if record['test_accuracy'] != last['test_accuracy']:
     raise UserError(
@@ -202,6 +211,22 @@ def write(path: pathlib.Path, record: dict[str, Any]) -> None:
     ) from error
 
 
+def _check_same_data(
+  first: dict[str, Any], record: dict[str, Any], path: pathlib.Path
+) -> None:
+  """Raises where two of a variant had other images, if both tell."""
+  there, here = (
+    data_record.of_plain(each.get('data', {})) for each in (first, record)
+  )
+  for name in sorted(there.keys() & here.keys()):
+    for found in data_record.differences(there[name], here[name]):
+      raise UserError(
+        f'{path} is of a training with other images: {name}.{found.place}='
+        f'{found.now!r} instead of {found.before!r} with seed {first["seed"]}; '
+        'move one of them out of the folder.'
+      )
+
+
 def _in_lines(config: settings.Settings) -> str:
   """Returns JSON of a config, each part of its parts on a line of its own."""
   sections = []
@@ -218,8 +243,8 @@ def read_all(folder: str) -> ByVariant:
 
   Raises:
     UserError: If a file in it is no record, two are of one run, two of one
-      variant have other settings, or 'auto' was one precision in one of them
-      and another in another.
+      variant have other settings or images, or 'auto' was one precision in one
+      of them and another in another.
   """
   by_variant: ByVariant = {}
   precisions: dict[str, str] = {}
@@ -248,6 +273,7 @@ def read_all(folder: str) -> ByVariant:
       path,
       f'move it, or the others of {run[0]}, out of the folder',
     )
+    _check_same_data(found[0], record, path)
   for found in by_variant.values():
     found.sort(key=lambda record: record['seed'])
   return by_variant

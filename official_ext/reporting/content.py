@@ -43,8 +43,7 @@ def gather(trained: TrainedModel) -> dict[str, Any]:
   Raises:
     UserError: If the images are not there or do not fit the model.
   """
-  task = trained.task
-  data = task.data.load(task.task_config.validation_data)
+  data = trained.load(trained.params.task.validation_data)
   images, labels = data.images.numpy(), data.labels.numpy()
   probabilities = evaluation.probabilities(trained, data.images)
   counts = classes.confusion(
@@ -96,7 +95,9 @@ def _mistakes(
 
 def _augmented(trained: TrainedModel) -> np.ndarray:
   """Returns the first images that the run trained on, as uint8 again."""
-  params = trained.params.task.train_data.replace(preprocess_on_device=False)
+  params = trained.params.task.train_data
+  trained.load(params)
+  params = params.replace(preprocess_on_device=False)
   batch, _ = next(iter(trained.task.build_inputs(params)))
   normalized = tf.cast(batch[: _SHEET_COLUMNS * _SHEET_ROWS], tf.float32)
   images = normalized.numpy() * params.stddev_rgb + params.mean_rgb

@@ -2,10 +2,8 @@
 
 import contextlib
 import dataclasses
-import importlib
 import os
 import pathlib
-import re
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -16,16 +14,18 @@ import yaml
 from official.core import config_definitions as cfg
 from official.core import exp_factory, task_factory
 
-from official_ext.checkpoints import average, restoring
+from official_ext.checkpoints import average, compatibility, restoring
 from official_ext.checkpoints.folder import Checkpoints
 from official_ext.configs import validation
+from official_ext.configs.image_classification import DataConfig
 from official_ext.configuration import gin_config
 from official_ext.dataloaders import image_source, preprocessing
+from official_ext.dataloaders.in_memory import ImageData
 from official_ext.datasets import procedural_shapes  # noqa: F401
 from official_ext.errors import UserError, one_line
 from official_ext.experiments import small_images  # noqa: F401
 from official_ext.files import paths, safe_yaml
-from official_ext.runs import description
+from official_ext.runs import description, recorded_config
 from official_ext.schema import fields
 from official_ext.serving import image_batches
 from official_ext.tasks import image_classification
@@ -67,6 +67,19 @@ class TrainedModel:
     """Returns one line on whose weights these are."""
     averaged = ', averaged weights' if self.averaged else ''
     return f'{self.model_dir} at step {self.step:,}{averaged}'
+
+  def load(self, params: DataConfig) -> ImageData:
+    """Returns the images of a split, with labels as the run had them.
+
+    Args:
+      params: The task's training or validation data.
+
+    Raises:
+      UserError: If they are not those of the run, or cannot be read.
+    """
+    data = self.task.data
+    compatibility.check_images(self.model_dir, data, [params])
+    return data.load(params)
 
   def preprocess(self, inputs: Any) -> tf.Tensor:
     """Normalises images to float32 `[batch, height, width, channels]`.
@@ -117,7 +130,7 @@ def load_for_inference(
   """
   folder = paths.local(model_dir, '--model_dir')
   validation.check_reachable(data_dir, '--data_dir')
-  _import_modules(pathlib.Path(folder) / description.GIN)
+  recorded_config.import_modules(pathlib.Path(folder))
   params = _read_params(folder)
   if data_dir:
     params.task.train_data.tfds_data_dir = data_dir
@@ -126,26 +139,13 @@ def load_for_inference(
     task = task_factory.get_task(params.task)
     model = task.build_model()
   step, averaged = _restore(params, task, model, folder, checkpoint)
-  names = _class_names(pathlib.Path(folder) / description.CLASS_NAMES, params)
+  names = _class_names(pathlib.Path(folder), params)
   return TrainedModel(folder, params, task, model, step, averaged, names)
-
-
-def _import_modules(requested: pathlib.Path) -> None:
-  """Imports what the run's gin files did, such as a network of one's own."""
-  text = requested.read_text(encoding='utf-8') if requested.is_file() else ''
-  for module in re.findall(r'^import ([\w.]+)$', text, re.MULTILINE):
-    try:
-      importlib.import_module(module)
-    except ImportError as error:
-      raise UserError(
-        f'{requested} imports {module}, which cannot be imported here '
-        f'({error}); put its folder into PYTHONPATH.'
-      ) from error
 
 
 def _read_params(folder: str) -> cfg.ExperimentConfig:
   """Returns the config in a run's folder, to be used on any machine."""
-  path = pathlib.Path(folder) / 'params.yaml'
+  path = pathlib.Path(folder) / description.PARAMS
   try:
     override = safe_yaml.load(path.read_text())
   except OSError as error:
@@ -243,20 +243,26 @@ def _restore_file(checkpoint: tf.train.Checkpoint, path: str) -> None:
   status.expect_partial()
 
 
-def _class_names(file: pathlib.Path, params: cfg.ExperimentConfig) -> list[str]:
+def _class_names(
+  folder: pathlib.Path, params: cfg.ExperimentConfig
+) -> list[str]:
   """Returns the names of the classes; numbers where there are none."""
-  if file.is_file():
-    names = file.read_text(encoding='utf-8').splitlines()
-  else:
-    names = _class_names_of_data(params)
+  names = description.class_names(folder) or _class_names_of_data(params)
   count = params.task.model.num_classes
   return [*names[:count], *map(str, range(len(names), count))]
 
 
 def _class_names_of_data(params: cfg.ExperimentConfig) -> list[str]:
-  """Returns them from the data set, which may be gone."""
+  """Returns them from the data set, which may be gone, or another one."""
+  data = params.task.train_data
   try:
-    return image_source.class_names(params.task.train_data)
+    names = image_source.class_names(data)
   except UserError as error:
     print(f'warning: classes have no names: {error}', file=sys.stderr)
     return []
+  print(
+    f'warning: the run has no {description.CLASS_NAMES}; its classes are '
+    f'called as those of {data.tfds_name} are now.',
+    file=sys.stderr,
+  )
+  return names

@@ -11,6 +11,7 @@ import psutil
 from official.core import config_definitions as cfg
 
 from official_ext.configs import validation
+from official_ext.configs.image_classification import DataConfig
 from official_ext.configuration.experiment import Experiment
 from official_ext.dataloaders.data_sets import DataSets
 from official_ext.errors import UserError
@@ -92,9 +93,11 @@ class Request:
     return getattr(self.params.task, 'init_checkpoint', None) or ''
 
   @property
-  def class_names(self) -> list[str]:
-    """One for each label; none where a task of Garden reads its own data."""
-    return self.data.train.info.class_names if self.data else []
+  def reads(self) -> list[DataConfig]:
+    """Which of the data it reads."""
+    task = self.params.task
+    train = [task.train_data] if self.trains else []
+    return [*train, *([task.validation_data] if self.evaluates else [])]
 
   def digest(self) -> str:
     """Returns what is the same on all workers of a run, and on no others."""

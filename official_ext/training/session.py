@@ -81,6 +81,7 @@ def _run(team: Team) -> int | None:
       _check(request, there)
       step = _finished_at(request, there)
       if step is None:
+        _check_images(request, there)
         messages.warn_of_cpu(team)
         start = starts.at_its_step(team, there)
         if request.trains:
@@ -104,8 +105,14 @@ def _check(request: Request, there: Checkpoints) -> None:
       request.params,
       request.model_dir,
       Tie.RUN if request.trains else Tie.WEIGHTS,
-      request.class_names,
+      request.data,
     )
+
+
+def _check_images(request: Request, there: Checkpoints) -> None:
+  """Does the same for the images, which are read for it."""
+  if request.data and (there or not request.trains):
+    compatibility.check_images(request.model_dir, request.data, request.reads)
 
 
 def _finished_at(request: Request, there: Checkpoints) -> int | None:

@@ -63,13 +63,14 @@ def at_its_step(team: Team, there: Checkpoints) -> Start:
       'the folder of a run.'
     )
   if request.trains and not step:
-    transfer.check(request.params.task, trainer.model)
+    names = request.data.train.info.class_names if request.data else []
+    transfer.check(request.params.task, trainer.model, names)
   if request.trains and step < request.last_step:
     with writing(request.model_dir):
       description.write(
         request.params,
         request.model_dir,
-        request.class_names,
+        request.data,
         request.arguments,
       )
   return Start(team, trainer, progress, stop, step)
