@@ -1,4 +1,4 @@
-"""README's lines for notebooks, as they stand there."""
+"""The lines for notebooks of docs/using.md, as they stand there."""
 
 import pathlib
 import re
@@ -9,12 +9,12 @@ from PIL import Image
 
 from official_ext.serving import trained_model
 
-README = pathlib.Path(__file__).parents[1] / 'README.md'
+PAGE = pathlib.Path(__file__).parents[1] / 'docs' / 'using.md'
 
 
 def code():
   pattern = r'<!-- ci: notebook -->\n```python\n(.*?)```'
-  (block,) = re.findall(pattern, README.read_text(), flags=re.DOTALL)
+  (block,) = re.findall(pattern, PAGE.read_text(), flags=re.DOTALL)
   return block
 
 
@@ -31,7 +31,7 @@ def test_the_lines_name_the_class(
   pixels = np.random.RandomState(seed).randint(0, 256, (32, 32, 3), np.uint8)
   Image.fromarray(pixels).save(tmp_path / 'picture.png')
   monkeypatch.chdir(tmp_path)
-  exec(compile(code(), 'README.md', 'exec'), {})
+  exec(compile(code(), 'using.md', 'exec'), {})
   trained = trained_model.load_for_inference(str(trained_run))
   normalised = trained.preprocess(pixels[np.newaxis])
   expected = np.argmax(trained.model(normalised, training=False))
