@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import tiny
-from official.core import task_factory
 
 from official_ext.progress import epoch_table
 from official_ext.reporting import classes
@@ -92,7 +91,7 @@ def test_a_report_is_silent_of_it_where_they_are_equal():
 def test_metrics_of_equal_classes_are_what_they_were(shapes_dir):
   whole = ["data.test_split = 'test'"]
   for bindings, more in ((whole, []), ([], ['balanced_accuracy'])):
-    task = task_factory.get_task(tiny.config(shapes_dir, bindings).task)
+    task = tiny.experiment_of(shapes_dir, bindings).build_task()
     names = [metric.name for metric in task.build_metrics(training=False)]
     assert names == ['accuracy', 'top_5_accuracy', 'validation_loss', *more]
     training = [metric.name for metric in task.build_metrics(training=True)]

@@ -248,7 +248,9 @@ def test_names_are_escaped(gathered):
 
 def test_formulas_in_names_are_drawn_as_they_are():
   names = ['$x', 'a$b$', r'\alpha$']
-  assert decode(figures.confusion(np.eye(3, dtype=int), names)).size
+  assert decode(
+    figures.uri(figures.confusion(np.eye(3, dtype=int), names))
+  ).size
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,7 @@ def test_an_export_is_compared_on_the_runs_own_images(place, monkeypatch):
     checkpoint='',
     data_dir=str(place / 'tfds'),
     evaluate=True,
+    onnx=False,
   )
   monkeypatch.setattr(export, 'FLAGS', flags)
   with pytest.raises(UserError, match='other images or labels of toys test'):

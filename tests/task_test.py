@@ -15,10 +15,10 @@ from official_ext.progress import epoch_table
 def set_up(shapes_dir, on_device):
   """Returns the task, its config, and a model that is always the same."""
   flag = f'data.preprocess_on_device = {on_device}'
-  params = tiny.config(shapes_dir, [flag])
+  asked = tiny.experiment_of(shapes_dir, [flag])
   tf_keras.utils.set_random_seed(0)
-  task = task_factory.get_task(params.task)
-  return task, params, task.build_model()
+  task = asked.build_task()
+  return task, asked.params, task.build_model()
 
 
 @functools.cache

@@ -174,6 +174,7 @@ def exported(whole_run, tmp_path_factory):
     checkpoint='',
     data_dir='',
     evaluate=True,
+    onnx=False,
   )
   output = io.StringIO()
   with (

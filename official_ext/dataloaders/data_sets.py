@@ -67,6 +67,11 @@ class DataSets:
     """The test images, prepared if need be."""
     return self._open(self._task.validation_data)
 
+  @property
+  def is_open(self) -> bool:
+    """Whether the test images have been opened, as a run does at its start."""
+    return 'test' in vars(self)
+
   def load(self, params: DataConfig) -> ImageData:
     """Returns the images of a split, in memory.
 

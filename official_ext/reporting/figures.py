@@ -1,4 +1,4 @@
-"""Pictures as PNG data URIs, which a page carries in itself."""
+"""A report's pictures: figures, and what a page carries in itself."""
 
 import base64
 import io
@@ -14,7 +14,7 @@ _MAX_CLASSES_WITH_COUNTS = 20
 _MAX_CLASSES_WITH_NAMES = 40
 
 
-def curves(rows: Sequence[Mapping[str, Any]]) -> str:
+def curves(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
   """Draws loss, accuracy and learning rate.
 
   Args:
@@ -36,10 +36,10 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> str:
     axis.set_xlabel('epoch')
     axis.locator_params(axis='x', integer=True)
     axis.grid(alpha=0.3)
-  return _figure_uri(fig)
+  return fig
 
 
-def confusion(counts: np.ndarray, class_names: Sequence[str]) -> str:
+def confusion(counts: np.ndarray, class_names: Sequence[str]) -> figure.Figure:
   """Draws a confusion matrix.
 
   Args:
@@ -62,11 +62,11 @@ def confusion(counts: np.ndarray, class_names: Sequence[str]) -> str:
     for (row, column), count in np.ndenumerate(counts):
       color = 'white' if shares[row, column] > 0.5 else 'black'
       axis.text(column, row, count, ha='center', va='center', color=color)
-  return _figure_uri(fig)
+  return fig
 
 
 def sheet(images: np.ndarray, columns: int) -> str:
-  """Lays images out in rows.
+  """Lays images out in rows; returns a data URI.
 
   Args:
     images: uint8 `[count, height, width, channels]`.
@@ -88,7 +88,7 @@ def sheet(images: np.ndarray, columns: int) -> str:
 
 
 def picture(image: np.ndarray) -> str:
-  """Returns uint8 `[height, width, channels]` as it is.
+  """Returns uint8 `[height, width, channels]` as it is, as a data URI.
 
   Of other numbers of channels than 1 and 3, the first is shown.
   """
@@ -103,7 +103,8 @@ def _plain(names: Sequence[str]) -> list[str]:
   return [name.replace('$', r'\$') for name in names]
 
 
-def _figure_uri(fig: figure.Figure) -> str:
+def uri(fig: figure.Figure) -> str:
+  """Returns a figure as a data URI."""
   file = io.BytesIO()
   fig.savefig(file, format='png', dpi=110)
   return _uri(file.getvalue())

@@ -121,7 +121,7 @@ class ImageClassificationTask(
   ) -> list[tf_keras.metrics.Metric]:
     """Returns Garden's metrics, and in evaluation the mean loss and others.
 
-    Which, the test images tell: they are read, if they are not yet.
+    Which, the test images of a run tell, which are read for it.
     """
     metrics = super().build_metrics(training=training)
     if not training:
@@ -132,7 +132,9 @@ class ImageClassificationTask(
     return metrics
 
   def _balanced_accuracy(self) -> list[tf_keras.metrics.Metric]:
-    """Returns nothing where classes are of equal size."""
+    """Returns nothing where classes are of equal size, or there is no run."""
+    if not self.data.is_open:
+      return []
     data = self.data.load(self.task_config.validation_data)
     if not balanced_accuracy.says_more(np.bincount(data.labels)):
       return []
