@@ -174,7 +174,7 @@ def test_tables_are_written(run, tmp_path):
     copy(ROOT / name, tmp_path / name)
   (tmp_path / 'docs' / 'accuracy_by_epoch.svg').unlink()
   pages = [page for page in PAGES if '<!-- table' in page.read_text()]
-  assert len(pages) == 3
+  assert len(pages) == 6
   for page in pages:
     copy = tmp_path / page.relative_to(ROOT)
     copy.write_text(re.sub(_TABLE, r'\1\2', page.read_text(), flags=re.S))
