@@ -1,6 +1,7 @@
 """What the machine has, and what to compute with on it."""
 
 import contextlib
+import functools
 import pathlib
 
 import tensorflow as tf
@@ -44,7 +45,7 @@ def resolve(runtime: RuntimeConfig, *, float16: bool = True) -> None:
     UserError: If what the user chose is not there or cannot work.
   """
   # Later, TensorFlow has read its flags.
-  compile_cache.turn_on(runtime.deterministic)
+  _keep_compiled(runtime.deterministic)
   cluster = workers.configure(runtime)
   _check_strategy(runtime, cluster)
   gpus = tf.config.list_physical_devices('GPU')
@@ -70,6 +71,12 @@ def resolve(runtime: RuntimeConfig, *, float16: bool = True) -> None:
 def computes_in(precision: str | None) -> bool:
   """Whether a precision can be had on the devices that are there."""
   return precision != 'float16' or bool(tf.config.list_physical_devices('GPU'))
+
+
+# `repeat` resolves many configs, and all that is kept is read to be checked.
+@functools.cache
+def _keep_compiled(deterministic: bool) -> None:
+  compile_cache.turn_on(deterministic)
 
 
 def count_replicas(runtime: RuntimeConfig) -> int:

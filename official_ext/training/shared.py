@@ -1,6 +1,5 @@
 """What the runs of a process share, so that none of it is made twice."""
 
-import copy
 import functools
 from typing import Any
 
@@ -94,7 +93,7 @@ class _Compiled:
 
 
 def _settings_but_seeds(params: cfg.ExperimentConfig) -> str:
-  settings = copy.deepcopy(params.as_dict())
+  settings = params.as_dict()
   for place in common.SEEDS:
     *parents, key = place.split('.')
     functools.reduce(dict.get, parents, settings).pop(key, None)
