@@ -145,6 +145,21 @@ def test_a_batch_size_from_an_override_sets_the_steps(parse):
   assert params.trainer.steps_per_loop == 2
 
 
+def test_an_interval_of_epochs_is_that_of_all_counts(parse):
+  trainer = parse('run.evaluation_interval = 5').trainer
+  assert trainer.train_steps == 24 * 3
+  assert {
+    trainer.steps_per_loop,
+    trainer.summary_interval,
+    trainer.checkpoint_interval,
+    trainer.validation_interval,
+  } == {5 * 3}
+  with pytest.raises(
+    UserError, match=r'evaluation_interval.*=0 must be at least'
+  ):
+    parse('run.evaluation_interval = 0')
+
+
 def test_counts_of_a_runs_own_params_follow_what_is_changed(parse, tmp_path):
   file = tmp_path / 'params.yaml'
   saved = parse(params_override='trainer.checkpoint_interval=1')

@@ -52,11 +52,16 @@ class TrainerConfig(cfg.TrainerConfig):
 
   Attributes:
     epochs: Passes over the training data.
+    evaluation_interval: Epochs from one evaluation, checkpoint and row of the
+      table to the next; the last epoch always has them.
     steps_per_epoch: Full batches in the training data, which tell it; 0 where
       nothing knows the epochs, as with Garden's own inputs.
   """
 
   epochs: float = fields.field(0, tied_to=Tie.FUTURE)
+  evaluation_interval: int = fields.field(
+    1, fields.AT_LEAST_1, tied_to=Tie.FUTURE
+  )
   steps_per_epoch: int = fields.field(0, tied_to=Tie.FUTURE)
   optimizer_config: optimization.OptimizationConfig = fields.field(
     optimization.OptimizationConfig, tied_to=Tie.RUN
@@ -64,7 +69,7 @@ class TrainerConfig(cfg.TrainerConfig):
 
 
 def set_steps_per_epoch(trainer: TrainerConfig, steps: int) -> None:
-  """Sets all that is counted in steps; one loop and one evaluation an epoch.
+  """Sets all that is counted in steps; one loop from evaluation to evaluation.
 
   Args:
     trainer: Changed, its schedule too.
@@ -116,7 +121,8 @@ def steps_per_epoch(trainer: cfg.TrainerConfig) -> int:
 
 def counts_of_epochs(trainer: TrainerConfig, steps: int) -> dict[str, int]:
   """Returns the trainer's counts, by field, with so many steps an epoch."""
-  once_an_epoch = (
+  interval = trainer.evaluation_interval * steps
+  once_an_interval = (
     'steps_per_loop',
     'summary_interval',
     'checkpoint_interval',
@@ -124,7 +130,7 @@ def counts_of_epochs(trainer: TrainerConfig, steps: int) -> dict[str, int]:
   )
   return {
     'train_steps': round(trainer.epochs * steps),
-    **dict.fromkeys(once_an_epoch, steps),
+    **dict.fromkeys(once_an_interval, interval),
   }
 
 

@@ -76,6 +76,8 @@ class Run(hyperparams.Config):
 
   Attributes:
     epochs: Passes over the training data.
+    evaluation_interval: Epochs from one evaluation, checkpoint and row of the
+      table to the next; the last epoch always has them.
     precision: 'float32', 'bfloat16', 'float16', or 'auto' for the fastest that
       the device computes natively.
     seed: Seed of the weights, the order of the images and their augmentation.
@@ -83,6 +85,7 @@ class Run(hyperparams.Config):
   """
 
   epochs: float = fields.field(24, fields.ABOVE_0)
+  evaluation_interval: int = fields.field(1, fields.AT_LEAST_1)
   precision: str = fields.field('auto', fields.PRECISION)
   seed: int = fields.field(0, fields.SEED)
   deterministic: bool = False
@@ -187,6 +190,7 @@ def small_images(
     task=task,
     trainer=common.TrainerConfig(
       epochs=run.epochs,
+      evaluation_interval=run.evaluation_interval,
       # Python drives the steps, so that a bar can move and a signal be heard.
       train_tf_while_loop=False,
       max_to_keep=2,
