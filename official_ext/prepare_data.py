@@ -16,7 +16,8 @@ Arrays, in the IDX files of MNIST and its relatives or in a file of NumPy's::
   python -m official_ext.prepare_data --npz FILE --name NAME --data_dir OUT
 
 Nothing is written before all is read and found to be sound. All that is wrong
-is told at once, and so is what is done to the images.
+is told at once, and so is what is done to the images. Beside the data set comes
+a recipe to train on it, a gin file; each of its choices is told in a line.
 """
 
 import functools
@@ -32,7 +33,8 @@ from typing import Any
 from absl import flags
 
 from official_ext.command_line import cli
-from official_ext.errors import UserError
+from official_ext.errors import UserError, reason
+from official_ext.files import whole
 from official_ext.local_data import (
   cifar10_archive,
   examples,
@@ -41,6 +43,7 @@ from official_ext.local_data import (
   labelled_arrays,
   npz_file,
   picture,
+  recipe,
   remarks,
   test_split,
 )
@@ -49,11 +52,8 @@ from official_ext.machine import stopping
 
 FLAGS = flags.FLAGS
 
-# Of gin/resnet9_v100.gin, with which the data set is to be trained on.
-_BATCH_SIZE = 512
-
-# The options of each source; all but CIFAR-10's archive take these four.
-_NAMED = ('name', 'rgb', 'test_share', 'seed')
+# The options of each source; all but CIFAR-10's archive take these.
+_NAMED = ('name', 'rgb', 'test_share', 'seed', 'recipe', 'mirror')
 OPTIONS: dict[str, tuple[str, ...]] = {
   'archive': (),
   'folder': (*_NAMED, 'resize', 'background'),
@@ -95,6 +95,18 @@ def define_flags() -> None:
     'Share of each class to draw for test, such as 0.1, where there is none.',
   )
   flags.DEFINE_integer('seed', None, 'Of that draw; 0 by default.')
+  flags.DEFINE_string(
+    'recipe',
+    None,
+    'Gin file to write, which trains on the data set; NAME.gin in --data_dir '
+    'by default. One that is there is set aside.',
+  )
+  flags.DEFINE_bool(
+    'mirror',
+    None,
+    'Whether the recipe mirrors half of the images, as it does by default; '
+    '--nomirror where left and right matter (digits, text, traffic signs).',
+  )
   flags.DEFINE_bool(
     'rgb', None, 'Store grey images as RGB too, for a network of colours.'
   )
@@ -172,7 +184,9 @@ def _prepare_cifar10(source: pathlib.Path, data_dir: pathlib.Path) -> None:
   print(f'Reading {source}', flush=True)
   builder = writer.Cifar10(cifar10_archive.read(source), data_dir=data_dir)
   writer.write(builder)
-  _report(builder, {'data_dir': str(data_dir)})
+  print(_said_of(builder))
+  bindings = ['--gin_params', f'data.data_dir={json.dumps(str(data_dir))}']
+  print(f'Next: {recipe.command(recipe.BASE)} {shlex.join(bindings)}')
 
 
 def _prepare_named(source: str, name: str, data_dir: pathlib.Path) -> None:
@@ -182,25 +196,60 @@ def _prepare_named(source: str, name: str, data_dir: pathlib.Path) -> None:
   read = _reader(source, share)
   writer.check_name(name)
   writer.check_place(data_dir, name, str(writer.LocalImages.VERSION))
+  path = _recipe_place(name, data_dir)
   images = test_split.draw(read(), share, FLAGS.seed or 0)
   images = examples.with_one_number_of_channels(images, bool(FLAGS.rgb))
   for line in (*images.notes, *remarks.of(images)):
     print(line, flush=True)
   builder = writer.LocalImages(name, images, data_dir=data_dir)
   writer.write(builder)
-  statistics = builder.train_statistics
-  bindings: dict[str, Any] = {
-    'data_dir': str(data_dir),
-    'dataset': name,
-    'num_classes': len(images.class_names),
-    'mean_rgb': statistics.mean(),
-    # A channel that is the same everywhere is 0 after its mean is subtracted.
-    'stddev_rgb': [value or 1.0 for value in statistics.stddev()],
-  }
-  num_examples = len(images.splits['train'])
-  if num_examples < _BATCH_SIZE:
-    bindings['batch_size'] = num_examples
-  _report(builder, bindings)
+  print(_said_of(builder))
+  _write_recipe(builder, data_dir, path)
+
+
+def _recipe_place(name: str, data_dir: pathlib.Path) -> pathlib.Path:
+  """Returns where the recipe is to be, in a folder that can be written."""
+  if not FLAGS.recipe:
+    return data_dir / f'{name}.gin'
+  path = _local(FLAGS.recipe)
+  if path.is_dir() or path.suffix != '.gin':
+    raise UserError(f'--recipe={FLAGS.recipe} is no gin file; add .gin.')
+  if not os.access(path.parent, os.W_OK | os.X_OK):
+    raise UserError(
+      f'--recipe={FLAGS.recipe}: {path.parent} is not a folder that can be '
+      'written; choose another.'
+    )
+  return path
+
+
+def _write_recipe(
+  builder: Any, data_dir: pathlib.Path, path: pathlib.Path
+) -> None:
+  """Writes a recipe; prints what it chooses, and how to train by it."""
+  statistics, features = builder.train_statistics, builder.info.features
+  facts = recipe.Facts(
+    dataset=builder.name,
+    data_dir=str(data_dir),
+    num_train=builder.info.splits['train'].num_examples,
+    image_shape=features['image'].shape,
+    num_classes=features['label'].num_classes,
+    mean=statistics.mean(),
+    stddev=statistics.stddev(),
+    mirror=FLAGS.mirror is not False,
+  )
+  try:
+    aside = whole.write_anew(path, recipe.text(facts, path))
+  except OSError as error:
+    raise UserError(
+      f'{path} cannot be written ({reason(error)}), so there is no recipe; '
+      'gin/resnet9_v100.gin is one to begin with.'
+    ) from error
+  if aside:
+    print(f'{path} was there already; what it held is now {aside}.')
+  print(f'Wrote {path}, a recipe:')
+  for choice in recipe.choose(facts):
+    print(f'- {choice.why}.')
+  print(f'Next: {recipe.command(path)}')
 
 
 def _reader(source: str, share: float | None) -> Callable[[], LabelledImages]:
@@ -226,23 +275,17 @@ def _test_share() -> float | None:
   return share
 
 
-def _report(builder: Any, bindings: dict[str, Any]) -> None:
-  """Prints what was written and the command that trains on it."""
+def _said_of(builder: Any) -> str:
+  """Returns a line about what was written."""
   info = builder.info
   counts = ' and '.join(
     f'{split.num_examples:,} {name}' for name, split in info.splits.items()
   )
   names = info.features['label'].names
   height, width, _ = info.features['image'].shape
-  command = ['python', '-m', 'official_ext.train']
-  command += ['--gin_file', 'gin/resnet9_v100.gin']
-  for key, value in bindings.items():
-    literal = json.dumps(value, ensure_ascii=False)  # Gin reads no surrogates.
-    command += ['--gin_params', f'data.{key}={literal}']
-  print(
+  return (
     f'Wrote {info.full_name} to {builder.data_path}: {counts} images of '
-    f'{width}×{height} pixels in {len(names)} classes ({", ".join(names)}).\n'
-    f'Next: {shlex.join(command)}'
+    f'{width}×{height} pixels in {len(names)} classes ({", ".join(names)}).'
   )
 
 

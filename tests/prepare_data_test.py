@@ -92,20 +92,24 @@ def below(folder):
   }
 
 
-def next_bindings(output):
-  """Returns what the command that was printed last binds, as gin reads it."""
+def next_command(output):
+  """Returns the words of the command that was printed last."""
   before, command = output.splitlines()[-1].split('Next: ')
   assert not before
   words = shlex.split(command)
-  program = 'python -m official_ext.train --gin_file gin/resnet9_v100.gin'
-  assert words[:5] == program.split()
-  assert words[5::2] == ['--gin_params'] * len(words[6::2])
-  parsed = [gin.config_parser.ConfigParser(w, None) for w in words[6::2]]
+  assert words[:4] == 'python -m official_ext.train --gin_file'.split()
+  return words[4:]
+
+
+def bindings_of(recipe):
+  """Returns what a recipe binds itself, as gin reads it."""
+  names = types.SimpleNamespace(
+    configurable_reference=lambda name, evaluate: f'@{name}'
+  )
   return {
-    statement.arg_name: statement.value
-    for parser in parsed
-    for statement in parser
-    if statement.selector == 'data'
+    f'{statement.selector}.{statement.arg_name}': statement.value
+    for statement in gin.config_parser.ConfigParser(recipe.read_text(), names)
+    if isinstance(statement, gin.config_parser.BindingStatement)
   }
 
 
@@ -135,7 +139,11 @@ def test_tfds_loads_the_archive_as_cifar10(
     f'Wrote cifar10/{VERSION} to {out}/cifar10/{VERSION}: 100 train and 20 '
     'test images of 32×32 pixels in 10 classes (airplane, autom' in output
   )
-  assert next_bindings(output) == {'data_dir': str(out)}
+  assert next_command(output) == [
+    'gin/resnet9_v100.gin',
+    '--gin_params',
+    f'data.data_dir="{out}"',
+  ]
 
 
 def test_writes_what_tfds_itself_writes(archive, run, tmp_path, monkeypatch):
@@ -190,19 +198,20 @@ def test_tfds_reads_a_folder_under_its_new_name(photos, run, tmp_path, capsys):
       total = np.frombuffer(b''.join(image for _, image in expected), np.uint8)
   output = capsys.readouterr().out
   assert '6 of 18 images are grey; they are stored as RGB, as the oth' in output
-  bindings = next_bindings(output)
-  assert bindings.pop('mean_rgb') == pytest.approx(
+  (recipe,) = next_command(output)
+  assert recipe == str(out / 'my_bugs.gin')
+  bindings = bindings_of(out / 'my_bugs.gin')
+  assert bindings.pop('data.mean_rgb') == pytest.approx(
     total.reshape(-1, 3).mean(0), abs=0.01
   )
-  assert bindings.pop('stddev_rgb') == pytest.approx(
+  assert bindings.pop('data.stddev_rgb') == pytest.approx(
     total.reshape(-1, 3).std(0), abs=0.01
   )
-  assert bindings == {
-    'data_dir': str(out),
-    'dataset': 'my_bugs',
-    'num_classes': 3,
-    'batch_size': 12,
-  }
+  assert bindings.pop('data.data_dir') == str(out)
+  assert bindings.pop('data.dataset') == 'my_bugs'
+  assert bindings.pop('data.batch_size') == 12
+  assert bindings['crop.padding'] == 1  # Of a side of 8 pixels.
+  assert bindings['cutout.size'] == 2
 
 
 def test_a_channel_that_is_empty_and_a_place_of_rare_letters(
@@ -218,10 +227,11 @@ def test_a_channel_that_is_empty_and_a_place_of_rare_letters(
       Image.fromarray(pixels).save(place / '0.png')
   out = tmp_path / '𠮷😀'
   run(folder=tmp_path / 'photos', name='dyes', data_dir=out)
-  bindings = next_bindings(capsys.readouterr().out)
-  assert bindings['data_dir'] == str(out)
-  assert bindings['stddev_rgb'][2] == 1.0
-  assert min(bindings['stddev_rgb']) >= 1
+  assert next_command(capsys.readouterr().out) == [str(out / 'dyes.gin')]
+  bindings = bindings_of(out / 'dyes.gin')
+  assert bindings['data.data_dir'] == str(out)
+  assert bindings['data.stddev_rgb'][2] == 1.0
+  assert min(bindings['data.stddev_rgb']) >= 1
 
 
 def test_pictures_that_are_too_small_are_not_written(run, tmp_path):
@@ -250,9 +260,15 @@ def test_writes_beside_other_data_sets(photos, run, tmp_path):
   before = below(out)
   run(folder=photos, name='second', data_dir=out)
   after = below(out)
-  assert {p for p in after if p.parts[0] == 'first'} == before.keys()
+  firsts = {p for p in after if p.parts[0].startswith('first')}
+  assert firsts == before.keys()
   assert before.items() <= after.items()
-  assert {p.parts[0] for p in after} == {'first', 'second'}
+  assert {p.parts[0] for p in after} == {
+    'first',
+    'first.gin',
+    'second',
+    'second.gin',
+  }
 
 
 def words_of(examples):
@@ -294,7 +310,7 @@ def test_a_messy_folder_becomes_a_data_set(run, tmp_path, capsys):
     if path.name != 'Thumbs.db'
   )
   output = capsys.readouterr().out
-  *notes, _, _ = output.splitlines()
+  notes = output.partition('Wrote ')[0].splitlines()
   assert notes == [
     f'Left out: {folder}/ant/Thumbs.db and 1 more (hidden, or a file of the '
     'system).',
@@ -309,11 +325,11 @@ def test_a_messy_folder_becomes_a_data_set(run, tmp_path, capsys):
     'colours.',
   ]
   pixels = np.frombuffer(b''.join(p for _, p in splits['train']), np.uint8)
-  bindings = next_bindings(output)
-  assert bindings['mean_rgb'] == pytest.approx(
+  bindings = bindings_of(out / 'mess.gin')
+  assert bindings['data.mean_rgb'] == pytest.approx(
     pixels.reshape(-1, 3).mean(0), abs=0.01
   )
-  assert bindings['batch_size'] == 24
+  assert bindings['data.batch_size'] == 24
 
 
 def test_a_folder_is_drawn_from_alike_however_it_is_listed(run, tmp_path):
@@ -351,11 +367,11 @@ def test_arrays_become_a_data_set(run, tmp_path, capsys):
     )
   output = capsys.readouterr().out
   assert output.startswith('All images are grey: they are stored with one ch')
-  bindings = next_bindings(output)
-  assert bindings['mean_rgb'] == [
+  bindings = bindings_of(out / 'digits.gin')
+  assert bindings['data.mean_rgb'] == [
     pytest.approx(pixels['train'].mean(), abs=0.01)
   ]
-  assert bindings['stddev_rgb'] == [
+  assert bindings['data.stddev_rgb'] == [
     pytest.approx(pixels['train'].std(), abs=0.01)
   ]
   run(npz=path, name='colours', data_dir=out, rgb=True)

@@ -81,15 +81,19 @@ def remove(path: pathlib.Path) -> None:
     path.unlink()
 
 
-def write_anew(path: pathlib.Path, text: str) -> None:
+def write_anew(path: pathlib.Path, text: str) -> pathlib.Path | None:
   """Writes a file; an old one that says something else is set aside.
+
+  Returns:
+    Where the old one is now; None where nothing else was there.
 
   Raises:
     OSError: If it cannot be written.
   """
-  if path.exists() and path.read_bytes() != text.encode():
-    set_aside(path)
+  differs = path.exists() and path.read_bytes() != text.encode()
+  aside = set_aside(path) if differs else None
   write(path, text)
+  return aside
 
 
 def set_aside(path: pathlib.Path) -> pathlib.Path:
