@@ -1,6 +1,7 @@
 """Reading TFDS data sets into memory, and every way in which that can fail."""
 
 import os
+import threading
 import types
 
 import numpy as np
@@ -384,6 +385,38 @@ def test_a_builder_is_opened_once_and_each_split_decoded_once(
   other = task.train_data.replace(preprocess_on_device=True)
   assert data.load(other) is train
   assert (len(opened), decoded) == (1, ['train', 'test'])
+
+
+def test_both_splits_are_read_while_something_else_is_done(
+  tmp_path, monkeypatch
+):
+  """Each waits for the other here, and the caller for neither."""
+  store(tmp_path)
+  task = task_of(tmp_path)
+  data, load = DataSets(task), in_memory.load
+  both = threading.Barrier(3, timeout=60)
+
+  def load_beside(source):
+    both.wait()
+    return load(source)
+
+  monkeypatch.setattr(in_memory, 'load', load_beside)
+  data.begin_loading()
+  data.begin_loading()
+  both.wait()
+  train, test = (data.load(config) for config in data.configs)
+  np.testing.assert_array_equal(train.images, make_images(7))
+  np.testing.assert_array_equal(test.images, make_images(7)[:2])
+
+
+def test_what_a_thread_finds_wrong_is_told_where_it_is_waited_for(tmp_path):
+  store(tmp_path)
+  task = task_of(tmp_path)
+  data = DataSets(task)
+  cut_short(next(tmp_path.glob('toys/*/*train*tfrecord*')))
+  data.begin_loading()
+  with pytest.raises(UserError, match=r'^task\.train_data: .* is damaged: '):
+    data.load(task.train_data)
 
 
 def test_another_split_or_data_set_is_another_one(tmp_path, counted):

@@ -97,7 +97,7 @@ def next_command(output):
   before, command = output.splitlines()[-1].split('Next: ')
   assert not before
   words = shlex.split(command)
-  assert words[:4] == 'python -m official_ext.train --gin_file'.split()
+  assert words[:4] == ['python', '-m', 'official_ext.train', '--gin_file']
   return words[4:]
 
 

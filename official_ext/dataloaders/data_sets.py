@@ -1,5 +1,6 @@
 """The data of a run: opened once, and each split decoded once."""
 
+import concurrent.futures
 import dataclasses
 import functools
 from collections.abc import Sequence
@@ -25,15 +26,21 @@ class Store:
 
   Attributes:
     builders: Data sets, by name and folder.
-    loaded: Images in the memory of the host.
+    loaded: Images in the memory of the host, or on their way there.
     resident: Images on devices.
+    readers: The threads that read.
   """
 
   builders: dict[Any, tfds.core.DatasetBuilder] = dataclasses.field(
     default_factory=dict
   )
-  loaded: dict[Any, ImageData] = dataclasses.field(default_factory=dict)
+  loaded: dict[Any, concurrent.futures.Future[ImageData]] = dataclasses.field(
+    default_factory=dict
+  )
   resident: dict[Any, ResidentImages] = dataclasses.field(default_factory=dict)
+  readers: concurrent.futures.Executor = dataclasses.field(
+    default_factory=lambda: concurrent.futures.ThreadPoolExecutor(2)
+  )
 
 
 class DataSets:
@@ -72,6 +79,14 @@ class DataSets:
     """Whether the test images have been opened, as a run does at its start."""
     return 'test' in vars(self)
 
+  def begin_loading(self) -> None:
+    """Reads what is trained on and evaluated on while something else is done.
+
+    The devices have to be set up; `load` tells what is wrong.
+    """
+    for params in self.configs:
+      self._loading(params)
+
   def load(self, params: DataConfig) -> ImageData:
     """Returns the images of a split, in memory.
 
@@ -81,11 +96,18 @@ class DataSets:
     Raises:
       UserError: If they do not fit the model or the memory, or are damaged.
     """
-    key, source = _key(params), self.source(params)
-    in_memory.check_model(source, self._task.model)
-    if key not in self._store.loaded:
-      self._store.loaded[key] = in_memory.load(source)
-    return self._store.loaded[key]
+    in_memory.check_model(self.source(params), self._task.model)
+    return self._loading(params).result()
+
+  def _loading(
+    self, params: DataConfig
+  ) -> concurrent.futures.Future[ImageData]:
+    """Returns the images of a split that is read on a thread."""
+    key, loaded = _key(params), self._store.loaded
+    if key not in loaded:
+      source = self.source(params)
+      loaded[key] = self._store.readers.submit(in_memory.load, source)
+    return loaded[key]
 
   def reside(
     self, params: DataConfig, devices: Sequence[str]

@@ -81,6 +81,8 @@ def _run(team: Team) -> int | None:
       _check(request, there)
       step = _finished_at(request, there)
       if step is None:
+        if request.data:
+          request.data.begin_loading()
         _check_images(request, there)
         messages.warn_of_cpu(team)
         start = starts.at_its_step(team, there)
