@@ -6,6 +6,7 @@ import keyword
 import os
 import pathlib
 import re
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -101,7 +102,13 @@ class LocalImages(  # type: ignore[call-arg]
 
 def _bar(images: LabelledImages, split: str) -> Iterable[Example]:
   examples = images.splits[split]
-  return tqdm.tqdm(examples, f'Writing {split}', unit=' images')
+  return tqdm.tqdm(
+    examples,
+    f'Writing {split}',
+    unit=' images',
+    # A log file needs fewer lines than a terminal.
+    mininterval=0.2 if sys.stderr.isatty() else 5,
+  )
 
 
 def check_name(name: str) -> None:
