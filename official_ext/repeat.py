@@ -26,6 +26,8 @@ Flags:
   --gin_params    A binding for all runs; repeatable.
   --name          Name of the recipe.
   --seeds         Seeds, such as 0,1,2.
+  --dev           Train on the first 90% of the training images and evaluate on
+                  the others, to choose a recipe; the test images stay unseen.
   --records_dir   Folder of the records.
   --runs_dir      Folder of the runs' own folders; runs by default.
   --traceback     Show the full trace of an error.
@@ -52,6 +54,7 @@ def define_flags() -> None:
   )
   flags.DEFINE_string('name', None, 'Name of the recipe.')
   flags.DEFINE_list('seeds', None, 'Seeds, such as 0,1,2.')
+  flags.DEFINE_bool('dev', False, 'Evaluate on a part of the training images.')
   flags.DEFINE_string('records_dir', None, 'Folder of the records.')
   flags.DEFINE_string('runs_dir', 'runs', "Folder of the runs' own folders.")
   # Of the processes that it starts itself.
@@ -70,7 +73,7 @@ def main(changes: list[str]) -> None:
   streams.outlive_readers()
   study = plan.Study(
     FLAGS.gin_file,
-    FLAGS.gin_params or [],
+    [*(FLAGS.gin_params or []), *(plan.DEV_SPLITS if FLAGS.dev else [])],
     paths.local(FLAGS.records_dir, '--records_dir'),
     paths.local(FLAGS.runs_dir, '--runs_dir'),
     FLAGS.name or pathlib.Path(FLAGS.gin_file[-1]).stem,

@@ -241,6 +241,33 @@ def test_a_bound_precision_is_a_change_though_the_machine_has_it(
   plan.check(study, plan.of(study, [change], ['0']))
 
 
+def test_recipes_are_chosen_without_the_test_images(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'recipe.gin').write_text('run.epochs = 6')
+  studies = []
+  monkeypatch.setattr(
+    processes, 'train_all', lambda study, *_: studies.append(study)
+  )
+
+  def call(*bindings):
+    flags = {'gin_file': ['recipe.gin'], 'gin_params': [*bindings], 'dev': True}
+    flags |= {'seeds': ['0'], 'records_dir': 'dev', 'runs_dir': 'runs'}
+    flags |= {'name': None, 'in_turn': None}
+    monkeypatch.setattr(repeat, 'FLAGS', types.SimpleNamespace(**flags))
+    repeat.main([])
+
+  call()
+  (study,) = studies
+  (run,) = plan.of(study, [], ['0'])
+  gin_config.parse(study.files(run), study.all_bindings(run))
+  task = experiment.parse_gin_alone().task
+  assert task.train_data.tfds_split == 'train[:90%]'
+  assert task.validation_data.tfds_split == 'train[90%:]'
+  with pytest.raises(UserError, match=r'--dev chooses .* data.test_split='):
+    call("data.test_split='test[:9]'")
+  assert len(studies) == 1
+
+
 def test_an_override_does_not_set_the_seed(tmp_path, monkeypatch):
   """Else runs of one seed would count as several."""
   monkeypatch.chdir(tmp_path)
@@ -312,6 +339,7 @@ def test_a_recipe_has_the_name_that_it_is_given(monkeypatch):
   monkeypatch.setattr(plan, 'check', check)
   flags = {'gin_file': ['gin/a.gin'], 'gin_params': [], 'seeds': ['0']}
   flags |= {'runs_dir': 'runs', 'records_dir': 'records/x', 'in_turn': None}
+  flags['dev'] = False
   for name in (None, 'b.2', 'c/d'):
     monkeypatch.setattr(
       repeat, 'FLAGS', types.SimpleNamespace(**flags, name=name)
@@ -368,7 +396,7 @@ def test_a_run_that_fails_does_not_keep_the_others_from_training(
   monkeypatch.setattr(plan, 'check', lambda *_: None)
   flags = {'gin_params': [], 'seeds': ['0', '1'], 'runs_dir': study.runs_dir}
   flags |= {'gin_file': study.gin_files, 'records_dir': study.records_dir}
-  flags |= {'name': None, 'in_turn': None}
+  flags |= {'name': None, 'in_turn': None, 'dev': False}
   monkeypatch.setattr(repeat, 'FLAGS', types.SimpleNamespace(**flags))
   with pytest.raises(RunError, match=r'^a-seed0 failed, as it says above; the'):
     repeat.main([])

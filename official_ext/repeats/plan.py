@@ -20,6 +20,13 @@ from official_ext.runs import run_dir
 # What goes on with what was stopped.
 COMMAND = 'official_ext.repeat command'
 
+# For choosing among recipes without a look at the test images: of CIFAR-10, the
+# first 45,000 and the last 5,000 training images.
+DEV_SPLITS = (
+  "data.train_split = 'train[:90%]'",
+  "data.test_split = 'train[90%:]'",
+)
+
 # What gin calls the seed of a training.
 _SEED = 'run.seed'
 
@@ -135,6 +142,7 @@ def check(study: Study, runs: Sequence[Run]) -> None:
       trains one of them, the records cannot be written, or what is there is of
       a training with other settings.
   """
+  _check_splits(study)
   beside = records.read_all(study.records_dir)
   recipe = _parse(study.gin_files, study.bindings)
   _check_beside(study, study.recipe, settings.of(recipe), beside)
@@ -184,6 +192,20 @@ def _check_run(study: Study, run: Run, beside: records.ByVariant) -> None:
     _check_run_there(study, run, asked, precision)
     _check_precisions(run, beside, asked, precision)
   _check_beside(study, run.variant, asked, beside)
+
+
+def _check_splits(study: Study) -> None:
+  """Raises where --dev would take the place of parts that were asked for."""
+  if DEV_SPLITS[-1] not in study.bindings:
+    return
+  count = len(study.bindings) - len(DEV_SPLITS)
+  bound = _bound(study.gin_files, study.bindings[:count])
+  for name in ('data.train_split', 'data.test_split'):
+    if name in bound:
+      raise UserError(
+        f'--dev chooses the splits, but gin sets {name}={bound[name]!r}; leave '
+        'one of them out.'
+      )
 
 
 def _check_seed(run: Run, params: cfg.ExperimentConfig) -> None:
