@@ -8,6 +8,7 @@ from official.vision.configs import image_classification as garden
 
 from official_ext.configs import backbones
 from official_ext.configs.augmentation import Augmentation
+from official_ext.configs.progressive_resizing import ProgressiveResizing
 from official_ext.errors import UserError
 from official_ext.ops import activations, initializers
 from official_ext.schema import fields, parts
@@ -57,6 +58,8 @@ _USED = frozenset(
   }
 )
 _USED_IN_TRAINING = frozenset({'enable_tf_data_service', 'seed'})
+# Fields of this package's that only training acts upon.
+_OWN_OF_TRAINING = frozenset({'augmentations', 'progressive_resizing'})
 
 
 @dataclasses.dataclass
@@ -74,6 +77,7 @@ class DataConfig(garden.DataConfig):
     mean_rgb: Mean of each channel, in 0 to 255.
     stddev_rgb: Standard deviation of each channel, in 0 to 255.
     augmentations: What is done to training images, in this order.
+    progressive_resizing: Smaller sizes to train on first; None for none.
     preprocess_on_device: Whether the images live on the device, and are
       augmented and normalised there as part of the step, with the same results,
       instead of by the host's CPU; None for doing so on GPUs.
@@ -90,16 +94,17 @@ class DataConfig(garden.DataConfig):
     list(CIFAR10_STDDEV_RGB), fields.all_of(fields.ABOVE_0), tied_to=Tie.WEIGHTS
   )
   augmentations: list[Augmentation] = dataclasses.field(default_factory=list)
+  progressive_resizing: ProgressiveResizing | None = None
   preprocess_on_device: bool | None = fields.field(None, tied_to=Tie.PLACE)
 
   def check_together(self, place: str) -> None:
     """Raises for an option that would be ignored in silence."""
     used = _USED | {
-      key for key in DataConfig.__annotations__ if key != 'augmentations'
+      key for key in DataConfig.__annotations__ if key not in _OWN_OF_TRAINING
     }
     where = 'in evaluation'
     if self.is_training:
-      used |= _USED_IN_TRAINING | {'augmentations'}
+      used |= _USED_IN_TRAINING | _OWN_OF_TRAINING
       where = 'with data in memory'
     usual = DataConfig(is_training=self.is_training)
     for field in dataclasses.fields(self):

@@ -76,6 +76,12 @@ def _check_classification(params: cfg.ExperimentConfig) -> None:
     check_reachable(data_dir, f'task.{place}.tfds_data_dir')
   for name in task.evaluation.views:
     views.get(name)
+  resizes = task.train_data.progressive_resizing is not None
+  if resizes and params.trainer.train_tf_while_loop:
+    raise UserError(
+      'trainer.train_tf_while_loop=True is one program for all sizes of '
+      'task.train_data.progressive_resizing; set it to False.'
+    )
   metrics = [
     '',
     'accuracy',

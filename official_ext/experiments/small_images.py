@@ -24,6 +24,7 @@ from official_ext.configs.image_classification import (
   Losses,
   NormActivation,
 )
+from official_ext.configs.progressive_resizing import ProgressiveResizing
 from official_ext.errors import UserError
 from official_ext.modeling.backbones import resnet9
 from official_ext.modeling.optimization import lr_schedule, sgd
@@ -100,6 +101,7 @@ def small_images(
   norm_activation: NormActivation | None = None,
   head: Head | None = None,
   augmentations: Sequence[hyperparams.Config] | None = None,
+  resizing: ProgressiveResizing | None = None,
   losses: Losses | None = None,
   optimizer: hyperparams.Config | None = None,
   schedule: hyperparams.Config | None = None,
@@ -122,6 +124,7 @@ def small_images(
     head: `@head()`, what makes logits of its last feature map.
     augmentations: What is done to training images, in this order; by default
       `[@crop(), @flip(), @cutout()]`.
+    resizing: `@progressive_resizing()` of the training images; None for none.
     losses: `@losses()`.
     optimizer: `@sgd_coupled_decay()` by default.
     schedule: Of the learning rate; `@triangular()` by default.
@@ -171,6 +174,7 @@ def small_images(
       augmentations=[
         _chosen('augmentations', Augmentation, one) for one in augmentations
       ],
+      progressive_resizing=resizing,
       seed=run.seed,
       **both,
     ),

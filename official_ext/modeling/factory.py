@@ -10,16 +10,19 @@ from official_ext.modeling import classification_model
 def build_classification_model(
   model_config: exp_cfg.ImageClassificationModel,
   l2_regularizer: tf_keras.regularizers.Regularizer | None = None,
+  several_sizes: bool = False,
 ) -> classification_model.ClassificationModel:
   """Builds a classifier on any backbone that Garden's factory knows.
 
   Args:
     model_config: The model's configuration.
     l2_regularizer: Regulariser of all kernels.
+    several_sizes: Whether it takes images of other heights and widths, too.
   """
-  input_specs = tf_keras.layers.InputSpec(
-    shape=[None] + list(model_config.input_size)
-  )
+  shape: list[int | None] = [None, *model_config.input_size]
+  if several_sizes:
+    shape[1:3] = None, None
+  input_specs = tf_keras.layers.InputSpec(shape=shape)
   backbone = factory.build_backbone(
     input_specs=input_specs,
     backbone_config=model_config.backbone,

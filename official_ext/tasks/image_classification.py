@@ -9,20 +9,25 @@ from official.core import task_factory
 from official.vision.tasks import image_classification
 
 from official_ext.configs import image_classification as exp_cfg
+from official_ext.configs import progressive_resizing
 from official_ext.dataloaders import (
   classification_input,
   data_sets,
   preprocessing,
   resident,
 )
+from official_ext.errors import UserError
 from official_ext.modeling import factory
-from official_ext.ops import views
+from official_ext.ops import resizing, views
 from official_ext.tasks import (
   balanced_accuracy,
   class_weights,
   validation_loss,
 )
 from official_ext.tasks.weight_averaging import WeightAveraging
+
+# So that each stage has some.
+_MANY_STEPS = 10**6
 
 
 @task_factory.register_task_cls(exp_cfg.ImageClassificationTask)
@@ -37,6 +42,8 @@ class ImageClassificationTask(
     data: A handle on the images. A run gives the one that it has opened.
     compiles_validation: That XLA compiles the step of a validation, too, where
       it compiles that of the training.
+    train_size: Height and width to train on, where a step is traced; None for
+      those of the images.
   """
 
   compiles_validation = True
@@ -52,6 +59,7 @@ class ImageClassificationTask(
     super().__init__(params.replace(losses=losses), **kwargs)
     self._losses = _garden_task(params, params.losses)
     self.data = data_sets.DataSets(params)
+    self.train_size: tuple[int, int] | None = None
     self._devices: list[str] = ['']
     self._resident: dict[bool, resident.ResidentImages] = {}
 
@@ -66,11 +74,36 @@ class ImageClassificationTask(
     regularizer = (
       tf_keras.regularizers.l2(l2_weight_decay / 2) if l2_weight_decay else None
     )
+    several_sizes = self.task_config.train_data.progressive_resizing is not None
     model = factory.build_classification_model(
-      self.task_config.model, regularizer
+      self.task_config.model, regularizer, several_sizes
     )
     model.backbone.trainable = not self.task_config.freeze_backbone
+    self._check_sizes(model)
     return model
+
+  def _check_sizes(self, model: tf_keras.Model) -> None:
+    """Raises where the network cannot be trained on images of a size."""
+    channels = self.task_config.model.input_size[-1]
+    for stage in self.stages(_MANY_STEPS)[:-1]:
+      height, width = stage.size
+      images = tf.TensorSpec([1, height, width, channels], tf.float32)
+      try:
+        tf.function(model, autograph=False).get_concrete_function(images)
+      except ValueError as error:
+        raise UserError(
+          'task.train_data.progressive_resizing.sides (gin: '
+          f'progressive_resizing.sides): images of {width}×{height} are too '
+          'small for the network; begin with a larger side.'
+        ) from error
+
+  def stages(self, train_steps: int) -> list[progressive_resizing.Stage]:
+    """Returns the parts of a training, each of which has its `train_size`."""
+    return progressive_resizing.stages(
+      self.task_config.train_data.progressive_resizing,
+      self.task_config.model.input_size,
+      train_steps,
+    )
 
   def initialize(self, model: tf_keras.Model) -> None:
     """Loads Garden's initial checkpoint, or computes what the data decide.
@@ -180,6 +213,8 @@ class ImageClassificationTask(
     if preprocessing.on_device(params):
       found = self._resident[True].gather(images.images)
       images = preprocessing.apply(found, params, images.choices)
+    if self.train_size:
+      images = resizing.resize(images, self.train_size)
     return super().train_step((images, labels), model, optimizer, metrics)
 
   @tf.autograph.experimental.do_not_convert

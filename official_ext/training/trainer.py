@@ -1,8 +1,10 @@
 """Garden's trainer, able to stop after any step and to go on from it."""
 
 import contextlib
+import functools
 import inspect
 import itertools
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -50,6 +52,7 @@ class Trainer(base_trainer.Trainer):
     self._observer = observer
     self._next_input_step = 0
     self._is_compiled = False
+    self._stages = self._stages_of(config)
     compiles = config.runtime.enable_xla and config.runtime.num_gpus > 0
     self._compiles_validation = compiles and getattr(
       self.task, 'compiles_validation', False
@@ -89,8 +92,15 @@ class Trainer(base_trainer.Trainer):
         setattr(self, data, getattr(fresh, data))
     self._next_input_step = 0
     self._config, self._task = fresh.config, fresh.task
+    self._stages = fresh._stages
     self._checkpoint_exporter = fresh.checkpoint_exporter
     self._observer, self.stop = fresh._observer, fresh.stop
+
+  def _stages_of(self, config: cfg.ExperimentConfig) -> list[Any]:
+    """Returns what the task says; nothing of a task of Garden's."""
+    if not hasattr(self.task, 'stages'):
+      return []
+    return self.task.stages(config.trainer.train_steps)
 
   def programs(self) -> list[Any]:
     """Returns the concrete functions that train and evaluate.
@@ -103,7 +113,10 @@ class Trainer(base_trainer.Trainer):
         return []
     self._make_train_loop()
     arguments = iter(self.train_dataset), tf.constant(1)
-    traced = [self._run_steps.get_concrete_function(*arguments)]
+    traced = [
+      self._run_steps.get_concrete_function(*arguments, size)
+      for size in self._sizes()
+    ]
     if hasattr(self, 'eval_dataset'):
       if self._eval_loop_fn is None:
         self._eval_loop_fn: Any = self.create_eval_loop_fn(has_state=False)
@@ -169,7 +182,9 @@ class Trainer(base_trainer.Trainer):
     self._is_compiled = True
     self._make_train_loop()
     iterator, one = iter(self.train_dataset), tf.constant(1)
-    warm_up.without_trace(self._roots(), lambda: self._run_steps(iterator, one))
+    for size in self._sizes():
+      step = functools.partial(self._run_steps, iterator, one, size)
+      warm_up.without_trace(self._roots(), step)
     if self._compiles_validation:
       self._compile_validation()
 
@@ -283,18 +298,34 @@ class Trainer(base_trainer.Trainer):
     chunk = _CHUNK if placement.on_gpu() else 1
 
     def loop_fn(iterator: Any, num_steps: tf.Tensor) -> None:
-      left = int(num_steps)
+      left, step = int(num_steps), int(self.global_step.numpy())
       while left and not self.stop.agree():
-        count = min(left, chunk)
-        run(iterator, tf.constant(count))
+        size, until = self._stage_at(step)
+        count = min(left, chunk, until - step)
+        run(iterator, tf.constant(count), size)
         self._observer.steps_end(count)
-        left -= count
+        left, step = left - count, step + count
 
     self._run_steps = run
     return loop_fn
 
-  def _steps(self, iterator: Any, count: tf.Tensor) -> None:
+  def _sizes(self) -> list[tuple[int, int] | None]:
+    """Returns the sizes of images that are trained on, each a program."""
+    return list(dict.fromkeys(stage.size for stage in self._stages)) or [None]
+
+  def _stage_at(self, step: int) -> tuple[tuple[int, int] | None, int]:
+    """Returns the size of the images of a step, and where another begins."""
+    for stage in self._stages:
+      if step < stage.end:
+        return stage.size, stage.end
+    return None, sys.maxsize
+
+  def _steps(
+    self, iterator: Any, count: tf.Tensor, size: tuple[int, int] | None
+  ) -> None:
     """Trains for some steps, without a word from the host where compiled."""
+    if size:
+      self.task.train_size = size
     for _ in tf.range(count):
       with tf.name_scope(''):  # As in Orbit, without the name of the loop.
         self.train_step(iterator)

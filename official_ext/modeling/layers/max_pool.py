@@ -25,7 +25,8 @@ class MaxPool2D(tf_keras.layers.MaxPooling2D):
 
   def call(self, inputs: tf.Tensor) -> tf.Tensor:
     """Pools `[batch, height, width, channels]`, cutting off the rest."""
-    if placement.on_cpu():
+    # Without a size, Keras builds a model and computes nothing.
+    if placement.on_cpu() or not inputs.shape[1:3].is_fully_defined():
       return super().call(inputs)
     return _pool(inputs, tuple(self.pool_size))
 
