@@ -1,7 +1,7 @@
 """All that registers itself: Garden's vision parts, and this package's.
 
-Importing this module is enough to use the networks `resnet9` and `airbench` and the
-experiment `small_images`, and all others, from any program built on Garden.
+Importing this module is enough to use the networks `resnet9` and `airbench`,
+the experiment `small_images`, and all others, from any program built on Garden.
 """
 
 # ruff: noqa: F401

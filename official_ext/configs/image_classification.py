@@ -128,9 +128,10 @@ class Evaluation(garden.Evaluation):
   """Garden's evaluation config, with test-time augmentation.
 
   Attributes:
-    views: Names of ways to look at an image, of `official_ext.ops.views`, such
-      as 'mirror'. The accuracy of the mean logits over each is reported beside
-      the plain one.
+    views: Names of ways to look at an image, of `official_ext.ops.views`:
+      'mirror' for it and its mirror image, 'mirror_translate' for these and,
+      with half of the weight, both shifted by a pixel. The accuracy of the mean
+      logits over each is reported beside the plain one.
   """
 
   views: list[str] = dataclasses.field(default_factory=list)

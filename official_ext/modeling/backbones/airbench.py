@@ -68,9 +68,7 @@ class AirbenchConfig(Network):
     'dirac', KERNEL_INITIALIZER, tied_to=Tie.RUN
   )
   whitening_size: int = fields.field(2, fields.AT_LEAST_1)
-  whitening_padding: str = fields.field(
-    'valid', fields.one_of('valid', 'same')
-  )
+  whitening_padding: str = fields.field('valid', fields.one_of('valid', 'same'))
   whitening_epsilon: float = fields.field(5e-4, fields.ABOVE_0, tied_to=Tie.RUN)
   whitening_images: int = fields.field(
     5_000, fields.AT_LEAST_1, tied_to=Tie.RUN

@@ -68,7 +68,8 @@ class FixedWhitening2D(PatchWhitening):
     return super().add_weight(name, **kwargs)
 
   def _unlearned(self, shape: Sequence[int], dtype: Any) -> tf.Tensor:
-    return tf.constant(self._kernel(np.eye(math.prod(shape[:-1])), shape), dtype)
+    identity = np.eye(math.prod(shape[:-1]))
+    return tf.constant(self._kernel(identity, shape), dtype)
 
   def _kernel(self, filters: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     signed = [filters, -filters] if self.negatives else [filters]

@@ -25,9 +25,10 @@ def norm_layer(
     scale: Whether its scale is trained; otherwise it stays 1.
     name: Of the layer.
   """
-  is_small = norm.norm_epsilon < _KERAS_LEAST_EPSILON
-  kind = batch_norm.BatchNormalization if is_small else layers.BatchNormalization
-  return kind(**_options(norm, scale, name))
+  options = _options(norm, scale, name)
+  if norm.norm_epsilon < _KERAS_LEAST_EPSILON:
+    return batch_norm.BatchNormalization(**options)
+  return layers.BatchNormalization(**options)
 
 
 def activation_layer(norm: NormActivation) -> tf_keras.layers.Layer:
