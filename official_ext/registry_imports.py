@@ -1,7 +1,7 @@
 """All that registers itself: Garden's vision parts, and this package's.
 
-Importing this module is enough to use the network `resnet9` and the experiment
-`small_images`, and all others, from any program built on Garden.
+Importing this module is enough to use the networks `resnet9` and `airbench`,
+the experiment `small_images`, and all others, from any program built on Garden.
 """
 
 # ruff: noqa: F401
@@ -15,4 +15,5 @@ from official_ext.experiments import (
   semantic_segmentation,
   small_images,
 )
+from official_ext.modeling.backbones import airbench
 from official_ext.tasks import garden_tasks, image_classification

@@ -15,7 +15,7 @@ from official_ext.augmentation.crop import Crop
 from official_ext.augmentation.cutout import Cutout
 from official_ext.augmentation.flip import Flip
 from official_ext.configs.augmentation import Augmentation
-from official_ext.dataloaders import preprocessing
+from official_ext.dataloaders import augmentation_choices, preprocessing
 from official_ext.ops import stateless_random
 from official_ext.ops.normalize import normalize
 from official_ext.schema import parts
@@ -81,7 +81,7 @@ def test_the_original_code_gives_the_same_images(run):
 def test_choices_are_the_same_everywhere(run):
   """Of the last two rows of a global batch."""
   config = train_config(seed=7)
-  drawn = preprocessing.draw(
+  drawn = augmentation_choices.draw(
     config, stateless_random.make_seed(7, 2, 5), [32, 32]
   )
 
@@ -89,7 +89,7 @@ def test_choices_are_the_same_everywhere(run):
     return tf.concat(
       [
         tf.cast(tf.reshape(choice, [2, -1]), tf.int32)
-        for choice in preprocessing.choose(config, 2, 5, rows, [32, 32])
+        for choice in augmentation_choices.choose(config, 2, 5, rows, [32, 32])
       ],
       axis=1,
     )
@@ -266,7 +266,8 @@ def test_draws_are_uniform_and_independent():
 def test_choices_of_one_image_are_independent():
   config = train_config(global_batch_size=100_000)
   offsets, flips, corners = (
-    choice.numpy() for choice in preprocessing.draw(config, SEED, [32, 32])
+    choice.numpy()
+    for choice in augmentation_choices.draw(config, SEED, [32, 32])
   )
   joint = 25 * (9 * flips + offsets[:, 0]) + corners[:, 0]
   assert abs(chi_square_excess(joint, 450)) < 4
@@ -331,7 +332,7 @@ def drawn(*steps, count=200):
   config = train_config(
     augmentations=augmented_by(*steps), global_batch_size=count
   )
-  return [c.numpy() for c in preprocessing.draw(config, SEED, [32, 32])]
+  return [c.numpy() for c in augmentation_choices.draw(config, SEED, [32, 32])]
 
 
 def test_an_augmentation_more_leaves_the_draws_of_the_others():
@@ -363,15 +364,14 @@ def test_stratified_augmentations_spread_each_by_itself():
   config = train_config(
     augmentations=augmented_by(*steps, Flip(stratified=True))
   )
-  ranks = preprocessing.draw_ranks(config, tf.constant(3), 90).numpy()
-  assert ranks.shape == (90, 3)
-  for column in ranks.T:
-    begin = column.min()
-    np.testing.assert_array_equal(np.sort(column) - begin, np.arange(90))
-  crops = steps[0].spread(tf.constant(ranks[:, 0])).numpy()
+  crops, *flips = (
+    choice.numpy()
+    for choice in augmentation_choices.choose_for_epoch(
+      config, tf.constant(3), tf.range(90), [8, 8]
+    )
+  )
   counts = np.bincount(3 * crops[:, 0] + crops[:, 1], minlength=9)
   np.testing.assert_array_equal(counts, np.full(9, 10))
-  flips = [steps[2].spread(tf.constant(r)).numpy() for r in ranks[:, 1:].T]
   assert [flip.sum() for flip in flips] == [45, 45]
   assert (flips[0] != flips[1]).any()
 

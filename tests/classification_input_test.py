@@ -20,7 +20,11 @@ from official_ext.augmentation.crop import Crop
 from official_ext.augmentation.cutout import Cutout
 from official_ext.augmentation.flip import Flip
 from official_ext.configs.image_classification import DataConfig
-from official_ext.dataloaders import classification_input, preprocessing
+from official_ext.dataloaders import (
+  augmentation_choices,
+  classification_input,
+  preprocessing,
+)
 from official_ext.dataloaders.resident import ResidentImages
 from official_ext.errors import UserError
 from official_ext.ops import placement
@@ -72,7 +76,7 @@ def test_images_are_those_of_their_labels_augmented():
     originals = tf.gather(data.images, labels)
     epoch, step = map(tf.constant, divmod(number, 5))
     rows, size = tf.range(len(labels)), originals.shape[1:3]
-    choices = preprocessing.choose(config, epoch, step, rows, size)
+    choices = augmentation_choices.choose(config, epoch, step, rows, size)
     expected = preprocessing.apply(originals, config, choices)
     np.testing.assert_array_equal(images, expected)
 

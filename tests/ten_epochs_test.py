@@ -19,6 +19,7 @@ from official_ext.augmentation.crop import Crop
 from official_ext.augmentation.flip import Flip
 from official_ext.configuration import gin_config
 from official_ext.dataloaders import (
+  augmentation_choices,
   classification_input,
   preprocessing,
 )
@@ -180,20 +181,19 @@ def test_the_task_whitens_its_first_training_images(shapes_dir):
   assert 0.9 < moment[0, 0] < 1
 
 
-def test_whitening_takes_no_more_images_than_the_original(
-  shapes_dir, monkeypatch
-):
-  assert whitened_conv._IMAGES == 10_000
-  monkeypatch.setattr(whitened_conv, '_IMAGES', 40)
+def test_whitening_takes_no_more_images_than_the_original(shapes_dir):
   bindings = ["resnet9.first_layer = 'whitening'"]
   params = tiny.config(shapes_dir, bindings).task
   task = task_factory.get_task(params)
   model = task.build_model()
+  layer = model.backbone.get_layer('prep_conv')
+  assert (layer.epsilon, layer.num_images) == (1e-2, 10_000)
+  layer.num_images = 40
   task.initialize(model)
   images = task.data.load(params.train_data).images[:40].numpy()
   mean, stddev = params.train_data.mean_rgb, params.train_data.stddev_rgb
   np.testing.assert_allclose(
-    model.backbone.get_layer('prep_conv').whitening,
+    layer.whitening,
     whitening.filters((images - np.array(mean)) / np.array(stddev)),
     atol=1e-3,
   )
@@ -640,14 +640,20 @@ def test_each_crop_is_as_frequent_and_half_of_the_images_flip():
 
 
 def test_counts_of_a_set_that_cannot_be_divided_differ_by_one():
+  steps = Crop(stratified=True), Flip(stratified=True)
+  config = input_batches.train_config(
+    augmentations=input_batches.augmented_by(*steps), seed=0
+  )
   extra = set()
   for epoch in range(5):
-    ranks = preprocessing.draw_ranks(spread_config(), epoch, 83)
-    y, x = Crop().spread(ranks[:, 0]).numpy().T
+    crops, flips = augmentation_choices.choose_for_epoch(
+      config, epoch, tf.range(83), [32, 32]
+    )
+    y, x = crops.numpy().T
     counts = np.bincount(9 * y + x, minlength=81)
     assert sorted(counts)[-3:] == [1, 2, 2]
     extra |= set(np.flatnonzero(counts == 2))
-    assert Flip().spread(ranks[:, 1]).numpy().sum() in (41, 42)
+    assert flips.numpy().sum() in (41, 42)
   assert len(extra) > 4
 
 

@@ -41,6 +41,7 @@ RECIPE = (
   'moving_average.interval = 2',
   'crop.stratified = True',
   'flip.stratified = True',
+  'flip.alternating = True',
   "evaluation.views = ['mirror']",
   'triangular.final_learning_rate = 0.1',
   'triangular.flat_epochs = 1',

@@ -22,7 +22,8 @@ class ImageAugmentation(hyperparams.Config, augment.ImageAugment):
 
   A subclass is a dataclass of options that `parts.kind(Augmentation, NAME)`
   registers, with `draw` and `apply`. If it can spread its choices evenly over
-  an epoch, it has an option `stratified`, and `spread`.
+  an epoch, it has an option `stratified`, and `spread`; if it can go on from
+  what an image got in the epoch before, `alternating`, and `alternate`.
 
   Attributes:
     after_normalization: Whether it is applied to normalised images, in which 0
@@ -40,6 +41,11 @@ class ImageAugmentation(hyperparams.Config, augment.ImageAugment):
   def is_stratified(self) -> bool:
     """Whether the choices of an epoch are spread evenly over its images."""
     return getattr(self, 'stratified', False)
+
+  @property
+  def is_alternating(self) -> bool:
+    """Whether an epoch's choices follow from an image's first one."""
+    return getattr(self, 'alternating', False)
 
   def check_fits(self, side: int, place: str) -> None:
     """Raises where it cannot be applied to images of a size.
@@ -80,13 +86,25 @@ class ImageAugmentation(hyperparams.Config, augment.ImageAugment):
     """
     raise NotImplementedError
 
+  def alternate(self, choices: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
+    """Makes the choices of an epoch from those that the images began with.
+
+    Args:
+      choices: Of `draw` or `spread`, the same in every epoch.
+      epoch: int32 scalar, counted from 0.
+
+    Returns:
+      As `draw`.
+    """
+    raise NotImplementedError
+
   def apply(self, images: tf.Tensor, choices: tf.Tensor) -> tf.Tensor:
     """Applies given choices.
 
     Args:
       images: `[batch, height, width, channels]`, uint8, or float32 after the
         normalisation.
-      choices: Of `draw` or `spread`, one for each image.
+      choices: Of `draw`, `spread` or `alternate`, one for each image.
 
     Returns:
       Images of the same shape and type.

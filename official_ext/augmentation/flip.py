@@ -15,12 +15,18 @@ from official_ext.schema import parts
 class Flip(base.Move):
   """Mirrors half of the images left to right.
 
+  Alternating flips are airbench's (https://arxiv.org/abs/2404.00498, section
+  3.6): two epochs in a row have both sides of each image.
+
   Attributes:
     stratified: Whether it is exactly half of the images of an epoch, instead of
       a draw for each image by itself.
+    alternating: Whether each image is drawn once, before the first epoch, and
+      turned in every epoch from then on, instead of drawn for each.
   """
 
   stratified: bool = False
+  alternating: bool = False
 
   @classmethod
   def stream(cls) -> int:
@@ -37,6 +43,10 @@ class Flip(base.Move):
   def spread(self, ranks: tf.Tensor) -> tf.Tensor:
     """Returns bool `[count]`, true for odd ranks."""
     return ranks % 2 == 1
+
+  def alternate(self, choices: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
+    """Returns bool `[count]`, turned in odd epochs."""
+    return choices ^ (epoch % 2 == 1)
 
   def source(
     self,

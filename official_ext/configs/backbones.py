@@ -23,6 +23,20 @@ class Network(hyperparams.Config):
     """Whether a layer whitens the input by filters of the training images."""
     return False
 
+  @property
+  def least_side(self) -> int:
+    """Pixels that an image must have a side."""
+    return 2**self.last_level
+
+  @property
+  def halves(self) -> bool:
+    """Whether each level is half the size of the one before, to the pixel.
+
+    Decoders that join levels need it, of images whose sides are multiples of
+    the last level's stride.
+    """
+    return True
+
   def check_batch(
     self, place: str, batch_size: int, num_replicas: int, use_sync_bn: bool
   ) -> None:

@@ -21,7 +21,8 @@ CIFAR10_STDDEV_RGB = (62.99, 62.09, 66.70)
 
 KERNEL_INITIALIZER = fields.Rule(
   initializers.is_known,
-  "'torch_uniform' or the name of a Keras initialiser such as 'he_uniform'",
+  f'one of {", ".join(initializers.NAMES)} or the name of a Keras initialiser '
+  "such as 'he_uniform'",
 )
 _ACTIVATION = fields.Rule(
   activations.is_known,
@@ -132,9 +133,10 @@ class Evaluation(garden.Evaluation):
   """Garden's evaluation config, with test-time augmentation.
 
   Attributes:
-    views: Names of ways to look at an image, of `official_ext.ops.views`, such
-      as 'mirror'. The accuracy of the mean logits over each is reported beside
-      the plain one.
+    views: Names of ways to look at an image, of `official_ext.ops.views`:
+      'mirror' for it and its mirror image, 'mirror_translate' for these and,
+      with half of the weight, both shifted by a pixel. The accuracy of the mean
+      logits over each is reported beside the plain one.
   """
 
   views: list[str] = dataclasses.field(default_factory=list)
@@ -215,7 +217,8 @@ class Head(hyperparams.Config):
     use_bias: Whether the dense layer has a bias.
     logit_scale: Factor on the logits.
     kernel_initializer: Initialiser of the dense kernel: 'torch_uniform',
-      PyTorch's default, or a name of Keras.
+      PyTorch's default, 'torch_uniform_unit_std', the same divided by its own
+      standard deviation, or a name of Keras.
   """
 
   pooling: str = fields.field('max', fields.one_of('max', 'avg'))

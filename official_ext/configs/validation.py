@@ -269,12 +269,12 @@ def check_fits(
     UserError: At the first value that does not fit.
   """
   name, side = data.tfds_name, min(image_shape[:2])
-  least = 2 ** (getattr(model.backbone.get(), 'last_level', None) or 0)
-  if side < least:
+  network = model.backbone.get()
+  if isinstance(network, backbones.Network) and side < network.least_side:
     raise UserError(
       f"{place}.tfds_name='{name}' has images of {list(image_shape)}; "
-      f'{model.backbone.type} divides them by {least}, so use at least {least} '
-      'pixels a side.'
+      f'{model.backbone.type} divides them by {2**network.last_level}, so use '
+      f'at least {network.least_side} pixels a side.'
     )
   for key in ('mean_rgb', 'stddev_rgb'):
     value = getattr(data, key)
@@ -434,6 +434,12 @@ def _check_pyramid(task: Any, network: backbones.Network) -> None:
     last = network.last_level
   else:
     return
+  if not network.halves:
+    place = f'task.model.backbone.{model.backbone.type}.'
+    raise UserError(
+      f"{place}whitening_padding='valid' leaves levels that are not half the "
+      "size of the one before, which the decoder needs; use 'same'."
+    )
   size, stride = [side or 0 for side in model.input_size[:2]], 2**last
   fitting = [-(-side // stride) * stride for side in size]
   if size != fitting:

@@ -9,7 +9,7 @@ from absl import logging
 
 from official_ext import addresses
 from official_ext.configs.image_classification import DataConfig
-from official_ext.dataloaders import preprocessing
+from official_ext.dataloaders import augmentation_choices, preprocessing
 from official_ext.dataloaders.in_memory import ImageData
 from official_ext.errors import UserError
 from official_ext.ops import stateless_random
@@ -97,7 +97,7 @@ def _training(
   start_step: int,
 ) -> tf.data.Dataset:
   """Returns the batches of the worker's replicas, step by step."""
-  steps = _steps_per_epoch(data, params)
+  steps, size = _steps_per_epoch(data, params), data.info.image_shape[:2]
   num_rows = params.global_batch_size // context.num_input_pipelines
   first_row = context.input_pipeline_id * num_rows
   first_rows = range(first_row, first_row + num_rows, batch_size)
@@ -117,13 +117,13 @@ def _training(
       values = values[:, first_row : first_row + num_rows]
       return tf.reshape(values, [-1, batch_size, *shape])
 
-    ranks = preprocessing.draw_ranks(params, epoch, data.info.num_examples)
+    of_epoch = augmentation_choices.choose_for_epoch(params, epoch, order, size)
     return tf.data.Dataset.from_tensor_slices(
       (
         tf.fill([tf.size(step)], epoch),
         tf.reshape(step, [-1]),
         tf.reshape(first, [-1]),
-        share(ranks) if isinstance(ranks, tf.Tensor) else (),
+        tuple(map(share, of_epoch)),
         share(order),
       )
     )
@@ -133,12 +133,14 @@ def _training(
     epoch: tf.Tensor,
     step: tf.Tensor,
     first: tf.Tensor,
-    ranks: tf.Tensor | tuple[()],
+    of_epoch: tuple[tf.Tensor, ...],
     rows: tf.Tensor,
   ) -> tuple[Any, tf.Tensor]:
     labels = tf.gather(data.labels, rows)
-    places, size = first + tf.range(batch_size), data.info.image_shape[:2]
-    choices = preprocessing.choose(params, epoch, step, places, size, ranks)
+    places = first + tf.range(batch_size)
+    choices = augmentation_choices.choose(
+      params, epoch, step, places, size, of_epoch
+    )
     if preprocessing.on_device(params):
       return preprocessing.Unprocessed(rows, choices), labels
     images = tf.gather(data.images, rows)

@@ -5,7 +5,11 @@ import dataclasses
 import tensorflow as tf
 import tf_keras
 
-from official_ext.modeling.layers import ghost_batch_norm, whitened_conv
+from official_ext.modeling.layers import (
+  fixed_whitening,
+  ghost_batch_norm,
+  whitened_conv,
+)
 
 layers = tf_keras.layers
 
@@ -87,6 +91,8 @@ def _words(layer: tf_keras.layers.Layer) -> str:
       return 'normalised images'
     case whitened_conv.WhitenedConv2D():
       return f'whitening, conv {_size(layer.kernel_size)}, {layer.filters}'
+    case fixed_whitening.FixedWhitening2D():
+      return f'whitening {_size(layer.kernel_size)}, {layer.filters}, fixed'
     case layers.Conv2D():
       return f'conv {_size(layer.kernel_size)}, {layer.filters}'
     case ghost_batch_norm.GhostBatchNormalization():
@@ -96,7 +102,9 @@ def _words(layer: tf_keras.layers.Layer) -> str:
     case layers.BatchNormalization():
       return 'batch norm'
     case layers.Activation():
-      return layer.activation.__name__
+      # Of some names Garden makes a function with its arguments.
+      function = getattr(layer.activation, 'func', layer.activation)
+      return function.__name__
     case layers.MaxPooling2D():
       return f'max pool {_size(layer.pool_size)}'
     case layers.AveragePooling2D():

@@ -235,17 +235,18 @@ class ImageClassificationTask(
     logits = self.inference_step(images, model)
     names = self.task_config.evaluation.views
     over_views = {views.metric_name(name): name for name in names}
+    seen: dict[views.Look, tf.Tensor] = {views.PLAIN: logits}
     for metric in metrics or []:
       view = over_views.get(metric.name)
-      seen = logits
+      judged = logits
       if view:
-        seen = views.logits(
+        judged = views.logits(
           lambda looked_at: self.inference_step(looked_at, model),
           images,
-          logits,
+          seen,
           view,
         )
-      self.process_metrics([metric], labels, seen)
+      self.process_metrics([metric], labels, judged)
     return {}
 
 

@@ -8,13 +8,9 @@ https://myrtle.ai/learn/how-to-train-your-resnet-8-bag-of-tricks/.
 """
 
 import dataclasses
-import functools
-from collections.abc import Mapping
-from typing import Any
 
 import tensorflow as tf
 import tf_keras
-from official.modeling import hyperparams, tf_utils
 from official.vision.modeling.backbones import factory
 
 from official_ext.configs.backbones import Backbone, Network
@@ -23,10 +19,11 @@ from official_ext.configs.image_classification import (
   NormActivation,
 )
 from official_ext.errors import UserError
-from official_ext.modeling.layers.ghost_batch_norm import (
-  GhostBatchNormalization,
-)
+from official_ext.modeling.backbones import levels
 from official_ext.modeling.layers.max_pool import MaxPool2D
+from official_ext.modeling.layers.norm_activation import (
+  norm_activation_layers,
+)
 from official_ext.modeling.layers.small_map_conv import SmallMapConv2D
 from official_ext.modeling.layers.whitened_conv import WhitenedConv2D
 from official_ext.ops import activations, initializers
@@ -47,7 +44,8 @@ class ResNet9Config(Network):
   Attributes:
     channels: Filters of the layers prep, layer1, layer2 and layer3.
     kernel_initializer: Initialiser of the convolutions' kernels:
-      'torch_uniform', PyTorch's default, or a name of Keras.
+      'torch_uniform', PyTorch's default, 'dirac' for filters that hand their
+      input on, or a name of Keras.
     first_layer: 'conv', or 'whitening' for a convolution over 3×3 patches that
       are decorrelated by filters computed from the training images.
     pool_before_norm: Whether layers 1 to 3 are pooled before their batch norm,
@@ -97,7 +95,7 @@ class ResNet9Config(Network):
 
 
 @tf_keras.utils.register_keras_serializable(package='official_ext')
-class ResNet9(tf_keras.Model):
+class ResNet9(levels.LevelsBackbone):
   """ResNet9 up to, and without, the classifier's pooling.
 
   Input: `[batch, height, width, channels]`, normalised. Output: a dict of
@@ -105,27 +103,16 @@ class ResNet9(tf_keras.Model):
   and its residual, '2' after layer2, '3' after layer3 and its residual.
   """
 
-  def __init__(
-    self,
-    input_specs: tf_keras.layers.InputSpec | None = None,
-    kernel_regularizer: tf_keras.regularizers.Regularizer | None = None,
-    name: str | None = None,
-    **options: Any,
-  ):
-    """Builds the network.
+  config_class = ResNet9Config
 
-    Args:
-      input_specs: Shape of the input; 32×32 RGB images by default.
-      kernel_regularizer: Regulariser of the convolutions' kernels.
-      name: Of the model.
-      **options: Fields of `ResNet9Config`, and of `NormActivation` for what
-        follows each convolution.
-    """
-    self._options = options | {'kernel_regularizer': kernel_regularizer}
-    own = {f.name for f in dataclasses.fields(ResNet9Config)}
-    config = ResNet9Config(**{k: v for k, v in options.items() if k in own})
-    norm = NormActivation(**{k: v for k, v in options.items() if k not in own})
-    norm_layers = functools.partial(_norm_layers, config, norm)
+  @staticmethod
+  def endpoints(
+    inputs: tf.Tensor,
+    config: ResNet9Config,
+    norm: NormActivation,
+    kernel_regularizer: tf_keras.regularizers.Regularizer | None,
+  ) -> dict[str, tf.Tensor]:
+    """Applies the layers; see `LevelsBackbone`."""
     pool_at = 0 if config.pool_before_norm else _pool_at(norm.activation)
 
     def conv_bn(
@@ -144,7 +131,9 @@ class ResNet9(tf_keras.Model):
         kernel_regularizer=kernel_regularizer,
         name=f'{name}_conv',
       )(x)
-      steps = norm_layers(f'{name}_bn')
+      steps = norm_activation_layers(
+        norm, config.norm_scale, config.norm_group_size, f'{name}_bn'
+      )
       if pool:
         steps.insert(pool_at, MaxPool2D(2, name=f'{name}_pool'))
       for step in steps:
@@ -158,60 +147,13 @@ class ResNet9(tf_keras.Model):
 
     first_layer = FIRST_LAYERS[config.first_layer]
     prep, layer1, layer2, layer3 = config.channels
-    shape = input_specs.shape[1:] if input_specs else (32, 32, 3)
-    inputs = tf_keras.Input(shape=shape)
     x = conv_bn(inputs, prep, 'prep', conv=first_layer)
     x = conv_bn(x, layer1, 'layer1', pool=True)
     x = level1 = residual(x, 'layer1')
     x = level2 = conv_bn(x, layer2, 'layer2', pool=True)
     x = conv_bn(x, layer3, 'layer3', pool=True)
     level3 = residual(x, 'layer3')
-
-    endpoints = {'1': level1, '2': level2, '3': level3}
-    self._output_specs = {level: x.shape for level, x in endpoints.items()}
-    super().__init__(inputs=inputs, outputs=endpoints, name=name)
-
-  def get_config(self) -> dict[str, Any]:
-    """Returns the constructor's arguments, as Garden's but `input_specs`."""
-    # Keras puts lists into classes of its own, which a config cannot copy.
-    return {
-      key: list(value) if isinstance(value, list) else value
-      for key, value in self._options.items()
-    }
-
-  @classmethod
-  def from_config(
-    cls, config: dict[str, Any], custom_objects: Any = None
-  ) -> 'ResNet9':
-    """Builds a network from what `get_config` returned."""
-    del custom_objects
-    return cls(**config)
-
-  @property
-  def output_specs(self) -> Mapping[str, tf.TensorShape]:
-    """Shape of each endpoint, by level."""
-    return self._output_specs
-
-
-def _norm_layers(
-  config: ResNet9Config, norm: NormActivation, name: str
-) -> list[tf_keras.layers.Layer]:
-  """Returns batch norm and activation, as two layers or as one."""
-  options = {
-    'momentum': norm.norm_momentum,
-    'epsilon': norm.norm_epsilon,
-    'scale': config.norm_scale,
-    'synchronized': norm.use_sync_bn,
-    'name': name,
-  }
-  if config.norm_group_size:
-    return [
-      GhostBatchNormalization(
-        config.norm_group_size, activation=norm.activation, **options
-      )
-    ]
-  activation = tf_utils.get_activation(norm.activation, use_keras_layer=True)
-  return [layers.BatchNormalization(**options), activation]
+    return {'1': level1, '2': level2, '3': level3}
 
 
 def _pool_at(activation: str) -> int:
@@ -223,17 +165,4 @@ def _pool_at(activation: str) -> int:
   return 1 if activation in activations.NON_DECREASING else 2
 
 
-@factory.register_backbone_builder('resnet9')
-def build_resnet9(
-  input_specs: tf_keras.layers.InputSpec,
-  backbone_config: hyperparams.OneOfConfig,
-  norm_activation_config: hyperparams.Config,
-  l2_regularizer: tf_keras.regularizers.Regularizer | None = None,
-) -> tf_keras.Model:
-  """Builds the backbone from a config, as Garden's backbone factory asks."""
-  return ResNet9(
-    input_specs=input_specs,
-    kernel_regularizer=l2_regularizer,
-    **backbone_config.get().as_dict(),
-    **norm_activation_config.as_dict(),
-  )
+factory.register_backbone_builder('resnet9')(levels.builder(ResNet9))

@@ -1,33 +1,23 @@
-"""A convolution over whitened patches of its input."""
+"""A trained convolution over whitened patches of its input."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from official_ext.ops import whitening
-
-# Images whose patches the whitening is computed from; the number of
-# `new_dawn.py` of https://github.com/davidcpage/cifar10-fast.
-_IMAGES = 10_000
+from official_ext.modeling.layers.patch_whitening import PatchWhitening
 
 
 @tf_keras.utils.register_keras_serializable(package='official_ext')
-class WhitenedConv2D(tf_keras.layers.Conv2D):
+class WhitenedConv2D(PatchWhitening):
   """Fixed patch whitening and a trained 1×1 convolution, as one convolution.
 
   In cifar10-fast's ten-epoch recipe the network begins with a fixed convolution
   to decorrelated channels, then a 1×1 convolution. Both are linear with nothing
   in between, so their product is one convolution with the kernel
   `whitening @ kernel`: the same numbers, at the cost of one layer.
-
-  It computes in float32 unless told otherwise: whitening amplifies small
-  differences between neighbouring pixels, which bfloat16 has no bits for (error
-  of the output on CIFAR-10: 1.6% in bfloat16, where a plain first convolution
-  has 0.3%).
 
   Attributes:
     kernel: `[height, width, channels, filters]`, trained; row i of its flat
@@ -38,9 +28,23 @@ class WhitenedConv2D(tf_keras.layers.Conv2D):
       `learn_filters` gives something better.
   """
 
-  def __init__(self, *args: Any, dtype: Any = 'float32', **kwargs: Any):
-    """Takes the arguments of Keras' `Conv2D`."""
-    super().__init__(*args, dtype=dtype, **kwargs)
+  def __init__(
+    self,
+    *args: Any,
+    epsilon: float = 1e-2,
+    num_images: int = 10_000,
+    **kwargs: Any,
+  ):
+    """Takes the arguments of `PatchWhitening`.
+
+    Args:
+      *args: Of Keras' `Conv2D`.
+      epsilon: Added to the variances. 1e-2 is the number of `new_dawn.py` of
+        https://github.com/davidcpage/cifar10-fast.
+      num_images: That the filters are computed from, and it has 10,000.
+      **kwargs: Of Keras' `Conv2D`.
+    """
+    super().__init__(*args, epsilon=epsilon, num_images=num_images, **kwargs)
 
   def build(self, input_shape: Any) -> None:
     """Makes the weights."""
@@ -55,29 +59,9 @@ class WhitenedConv2D(tf_keras.layers.Conv2D):
       experimental_autocast=False,
     )
 
-  def learn_filters(
-    self,
-    images: tf.Tensor | np.ndarray,
-    mean: Sequence[float],
-    stddev: Sequence[float],
-  ) -> None:
-    """Computes the whitening, where a training begins.
-
-    Args:
-      images: The training images, uint8 `[count, height, width, channels]`; the
-        first 10,000 are used.
-      mean: What `normalize` subtracts from each channel.
-      stddev: What it divides each by.
-    """
-    self.whitening.assign(
-      whitening.filters(
-        # A view; TensorFlow would copy the images, to a GPU if there is one.
-        np.asarray(images)[:_IMAGES],
-        self.kernel_size[0],
-        mean=mean,
-        stddev=stddev,
-      )
-    )
+  def set_filters(self, filters: np.ndarray) -> None:
+    """Takes the filters; see `PatchWhitening`."""
+    self.whitening.assign(filters)
 
   def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """Convolves `[batch, height, width, channels]` with the product."""
