@@ -17,7 +17,7 @@ def orthogonalize(
   epsilon: float = EPSILON,
   dtype: str = 'float32',
 ) -> tf.Tensor:
-  """Returns about U Vᵀ of matrices U S Vᵀ, by the Newton–Schulz iteration.
+  """Returns about U Vᵀ of matrices U S Vᵀ, by the Newton-Schulz iteration.
 
   With X the matrix over its Frobenius norm, and (a, b, c) the coefficients, the
   steps are X ← a X + (b X Xᵀ + c (X Xᵀ)²) X, as in `airbench94_muon.py` of

@@ -57,31 +57,29 @@ class LrGroup(hyperparams.Config):
         'set that, or leave it out.'
       )
 
-  def check_end(self, place: str, schedule: Any, kind: str | None) -> None:
+  def check_end(self, place: str, kind: str, last_epoch: float | None) -> None:
     """Raises where the schedule does not tell when the group ends.
 
     Args:
       place: Dotted path of this group, with a dot at its end.
-      schedule: Config of the learning rate, its length filled in.
-      kind: Its type, for the message.
+      kind: Type of the schedule, for the message.
+      last_epoch: With which the schedule ends; None if it counts no epochs.
 
     Raises:
-      UserError: If it counts no epochs, or ends before.
+      UserError: If it counts none, or ends before.
     """
     if not self.until_epoch:
       return
-    if not hasattr(schedule, 'steps_per_epoch'):
+    if last_epoch is None:
       raise UserError(
         f'{place}until_epoch={self.until_epoch:g} needs a schedule that counts '
         f"epochs, but learning_rate.type='{kind}' does not; use 'triangular' "
         "or 'piecewise_linear'."
       )
-    ends = schedule.epochs
-    last = (ends or [0])[-1] if isinstance(ends, list | tuple) else ends
-    if last and self.until_epoch > last:
+    if self.until_epoch > last_epoch:
       raise UserError(
         f'{place}until_epoch={self.until_epoch:g} is after the end of the '
-        f'schedule, epoch {last:g}; use at most that, or leave it out.'
+        f'schedule, epoch {last_epoch:g}; use at most that, or leave it out.'
       )
 
 

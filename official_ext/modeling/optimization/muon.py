@@ -33,7 +33,7 @@ class MuonConfig(SGDCoupledDecayConfig):
       trains by Muon. Empty for the kernels of convolutions larger than 1×1.
     momentum: Momentum of Muon.
     nesterov: Whether the momentum, that of SGD too, is Nesterov's.
-    ns_steps: Steps of the Newton–Schulz iteration.
+    ns_steps: Steps of the Newton-Schulz iteration.
     ns_coefficients: The three coefficients of its polynomial.
     normalize_kernels: Whether a kernel of n filters is scaled to a norm of √n
       before each update; for networks with batch norm after each.
