@@ -776,6 +776,42 @@ def test_groups_schedule_and_average_are_for_any_task(records, tmp_path, name):
   assert changed > 24
 
 
+def test_muon_and_lookahead_are_for_any_task(records, tmp_path):
+  """Two steps; slow weights that keep nothing are the fast ones."""
+  optimization = OPTIMIZATION | {
+    'optimizer': {'type': 'muon'},
+    'ema': None,
+    'lookahead': {
+      'average_decay': 0.0,
+      'interval': 1,
+      'epochs': 4.0,
+      'steps_per_epoch': 1,
+    },
+  }
+  trainer = {'optimizer_config': optimization, 'train_tf_function': False}
+  override = json.dumps({'trainer': trainer})
+  run(asked(SEGMENTATION, records, override=override), tmp_path, 'train')
+  first, second = (
+    tf.train.load_checkpoint(str(tmp_path / f'ckpt-{step}')) for step in (1, 2)
+  )
+  end = '/.ATTRIBUTES/VARIABLE_VALUE'
+  slot = '/.OPTIMIZER_SLOT/optimizer/average' + end
+  checked = 0
+  for key, shape in second.get_variable_to_shape_map().items():
+    if not key.endswith(slot):
+      continue
+    weight = second.get_tensor(key.replace(slot, end))
+    np.testing.assert_array_equal(second.get_tensor(key), weight)
+    if len(shape) == 4 and shape[0] == 3 and 'backbone' in key:
+      before = first.get_tensor(key.replace(slot, end))
+      before *= np.sqrt(shape[-1]) / np.linalg.norm(before)
+      step = (weight - before).reshape(-1, shape[-1]) / 0.4
+      # Of all directions alike, of about 1.
+      assert 0.5 < np.linalg.norm(step) / np.sqrt(min(step.shape)) < 1.2
+      checked += 1
+  assert checked == 8
+
+
 @pytest.mark.parametrize(
   ('override', 'message'),
   [

@@ -7,8 +7,12 @@ from official.core import train_utils
 
 from official_ext.errors import UserError
 
-# Where a config has it.
-PLACE = 'trainer.optimizer_config.ema'
+# Where a config has it, or what else is evaluated instead of the weights, and
+# what that is called.
+PLACES = {
+  'trainer.optimizer_config.ema': 'moving average',
+  'trainer.optimizer_config.lookahead': 'slow weights',
+}
 # Of Garden's `BestCheckpointExporter`.
 BEST_RECORD = 'info.json'
 

@@ -14,6 +14,7 @@ from official.core import train_utils
 
 from official_ext.checkpoints import folder, writing
 from official_ext.checkpoints.folder import Checkpoints
+from official_ext.configs import optimization
 from official_ext.files import whole
 
 
@@ -40,7 +41,7 @@ def exporter(
     os.path.join(model_dir, subdir),
     trainer.best_checkpoint_eval_metric,
     trainer.best_checkpoint_metric_comp,
-    of_average=bool(trainer.optimizer_config.ema),
+    of_average=bool(optimization.shadow(trainer.optimizer_config)),
     beside=beside,
   )
 

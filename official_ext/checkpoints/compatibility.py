@@ -50,7 +50,7 @@ def check(
   _check_data_set(recorded, params, model_dir)
   for difference in comparison.differences(recorded, params, tied_to):
     # There the average is the weights, to whoever asks for none.
-    if not (is_best and difference.place.startswith(average.PLACE)):
+    if not (is_best and difference.place.startswith(tuple(average.PLACES))):
       raise _refused(model_dir, difference)
   if data:
     _check_classes(data.train.info.class_names, model_dir)

@@ -79,8 +79,12 @@ def _check_average(
   A run keeps its moving average beside the weights, but in its best checkpoint,
   which is written while the average is evaluated, the average is the weights.
   """
-  average_of_run = look_up(of_run, average.PLACE)
-  if average_of_run is MISSING or not average.is_beside(folder, average_of_run):
+  averages = [
+    name
+    for place, name in average.PLACES.items()
+    if look_up(of_run, place) not in (MISSING, None)
+  ]
+  if not average.is_beside(folder, averages):
     return
   subdir = look_up(of_run, 'trainer.best_checkpoint_export_subdir')
   mend = (
@@ -90,8 +94,8 @@ def _check_average(
     'trainer.best_checkpoint_export_subdir and best_checkpoint_eval_metric'
   )
   raise UserError(
-    f'{place} has the weights beside their moving average, which is what the '
-    f'run evaluates; {mend}.'
+    f'{place} has the weights beside their {averages[0]}, which the run '
+    f'evaluates; {mend}.'
   )
 
 

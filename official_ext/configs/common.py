@@ -81,27 +81,31 @@ def set_steps_per_epoch(trainer: TrainerConfig, steps: int) -> None:
 
 
 def set_lengths(trainer: TrainerConfig) -> None:
-  """Tells the schedule how long the training is, and an epoch.
+  """Tells what counts in epochs how long the training is, and an epoch.
 
   Args:
-    trainer: Its schedule is changed.
+    trainer: Its schedule is changed, and other parts of its optimization.
 
   Raises:
-    UserError: If the schedule has another length.
+    UserError: If one of them has another length.
   """
-  rate = trainer.optimizer_config.learning_rate
-  schedule = rate.get()
+  counting = optimization.counting_epochs(trainer.optimizer_config)
+  for place, config in counting.items():
+    _set_lengths_of(config, place, trainer)
+
+
+def _set_lengths_of(config: Any, place: str, trainer: TrainerConfig) -> None:
   for key, value in lengths(trainer).items():
-    there = getattr(schedule, key, None)
+    there = getattr(config, key)
     if not value or not isinstance(there, int | float):
       continue  # It is not known yet, or knots are a list of their own.
     if there not in (0, value):
       raise UserError(
-        f'trainer.optimizer_config.learning_rate.{rate.type}.{key}={there:g} '
-        f'(gin: {rate.type}.{key}) is to be that of the training, {value:g}; '
-        'leave it out.'
+        f'trainer.optimizer_config.{place}.{key}={there:g} '
+        f'(gin: {place.rpartition(".")[2]}.{key}) is to be that of the '
+        f'training, {value:g}; leave it out.'
       )
-    setattr(schedule, key, value)
+    setattr(config, key, value)
 
 
 def last_epoch(schedule: Any) -> float:
@@ -145,17 +149,26 @@ def following_counts(trainer: TrainerConfig) -> set[str]:
 
 
 def following_lengths(trainer: TrainerConfig) -> set[str]:
-  """Returns the fields of the schedule that the trainer fills in."""
-  schedule = trainer.optimizer_config.learning_rate.get()
+  """Returns the places in its `optimizer_config` that the trainer fills in."""
+  counting = optimization.counting_epochs(trainer.optimizer_config)
   return {
-    key
+    f'{place}.{key}'
+    for place, config in counting.items()
     for key, value in lengths(trainer).items()
-    if value and getattr(schedule, key, None) == value
+    if value and getattr(config, key) == value
   }
 
 
+def forget_lengths(trainer: TrainerConfig) -> None:
+  """Leaves open what the trainer fills in."""
+  counting = optimization.counting_epochs(trainer.optimizer_config)
+  for place in following_lengths(trainer):
+    config, _, key = place.rpartition('.')
+    setattr(counting[config], key, 0)
+
+
 def lengths(trainer: TrainerConfig) -> dict[str, float]:
-  """Returns what a schedule that counts in epochs has to know, by field."""
+  """Returns what a config that counts in epochs has to know, by field."""
   return {
     'epochs': trainer.epochs,
     'steps_per_epoch': trainer.steps_per_epoch,

@@ -35,6 +35,8 @@ def check(params: cfg.ExperimentConfig, num_replicas: int) -> None:
   """
   _check_init_checkpoint(getattr(params.task, 'init_checkpoint', None))
   _check_schedule(params)
+  _check_lengths(params)
+  _check_groups(params)
   _check_average(params)
   network = _network(params.task)
   if network:
@@ -332,10 +334,7 @@ def _check_init_checkpoint(path: str | None) -> None:
 
 def _check_schedule(params: cfg.ExperimentConfig) -> None:
   """Raises where the learning rate does not have the length of the training."""
-  place = 'trainer.optimizer_config.learning_rate'
-  schedule = look_up(params, place)
-  kind = getattr(schedule, 'type', None)
-  chosen: Any = schedule.get() if kind else None
+  kind, chosen = _schedule(params)
   if not hasattr(chosen, 'steps_per_epoch'):
     return
   warmup = look_up(params, 'trainer.optimizer_config.warmup.type')
@@ -348,29 +347,65 @@ def _check_schedule(params: cfg.ExperimentConfig) -> None:
       f'first {steps} steps of the {kind} rate, which can rise by itself; set '
       'it to null.'
     )
-  if not isinstance(params.task, ImageClassificationTask):
-    if chosen.steps_per_epoch < 1:
-      raise UserError(
-        f'{place}.{kind}.steps_per_epoch={chosen.steps_per_epoch} must be at '
-        'least 1: the steps of an epoch, or 1 where epochs are steps.'
-      )
-    if not chosen.epochs:
-      steps = params.trainer.train_steps
-      raise UserError(
-        f'{place}.{kind}.epochs={chosen.epochs} is to be the length of the '
-        f'training, here {steps / chosen.steps_per_epoch:g}: '
-        f'trainer.train_steps={steps} over its steps_per_epoch.'
-      )
-    return
   last = common.last_epoch(chosen)
-  if last and last != params.trainer.epochs:
+  has_epochs = isinstance(params.task, ImageClassificationTask)
+  if has_epochs and last and last != params.trainer.epochs:
     raise UserError(
-      f'trainer.epochs={params.trainer.epochs:g}, but {place}.{kind} ends at '
-      f'epoch {last:g}; set both alike.'
+      f'trainer.epochs={params.trainer.epochs:g}, but '
+      f'trainer.optimizer_config.learning_rate.{kind} ends at epoch {last:g}; '
+      'set both alike.'
     )
 
 
+def _schedule(params: cfg.ExperimentConfig) -> tuple[str | None, Any]:
+  """Returns the type and the config of the learning rate, as far as chosen."""
+  schedule = look_up(params, 'trainer.optimizer_config.learning_rate')
+  kind = getattr(schedule, 'type', None)
+  return kind, schedule.get() if kind else None
+
+
+def _check_lengths(params: cfg.ExperimentConfig) -> None:
+  """Raises where nothing tells the length of what counts in epochs."""
+  if isinstance(params.task, ImageClassificationTask):
+    return
+  counting = optimization.counting_epochs(params.trainer.optimizer_config)
+  for key, config in counting.items():
+    place = f'trainer.optimizer_config.{key}'
+    if config.steps_per_epoch < 1:
+      raise UserError(
+        f'{place}.steps_per_epoch={config.steps_per_epoch} must be at '
+        'least 1: the steps of an epoch, or 1 where epochs are steps.'
+      )
+    if not config.epochs:
+      steps = params.trainer.train_steps
+      raise UserError(
+        f'{place}.epochs={config.epochs} is to be the length of the '
+        f'training, here {steps / config.steps_per_epoch:g}: '
+        f'trainer.train_steps={steps} over its steps_per_epoch.'
+      )
+
+
+def _check_groups(params: cfg.ExperimentConfig) -> None:
+  """Raises where the schedule does not tell when a group of variables ends."""
+  optimizer = look_up(params, 'trainer.optimizer_config.optimizer')
+  chosen: Any = optimizer.get() if optimizer and optimizer.type else None
+  kind, schedule = _schedule(params)
+  last = None
+  if hasattr(schedule, 'steps_per_epoch'):
+    # That of the trainer may not be filled in yet.
+    last = common.last_epoch(schedule) or params.trainer.epochs
+  for index, group in enumerate(getattr(chosen, 'lr_groups', ())):
+    place = f'trainer.optimizer_config.optimizer.{optimizer.type}'
+    group.check_end(f'{place}.lr_groups[{index}].', str(kind), last)
+
+
 def _check_average(params: cfg.ExperimentConfig) -> None:
+  config = params.trainer.optimizer_config
+  if getattr(config, 'ema', None) and getattr(config, 'lookahead', None):
+    raise UserError(
+      'trainer.optimizer_config.ema and trainer.optimizer_config.lookahead '
+      'cannot both be evaluated; set one of them to null.'
+    )
   precision = params.runtime.mixed_precision_dtype
   if precision == 'float16' and averages_inside_loss_scale(params):
     raise UserError(

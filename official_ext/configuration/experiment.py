@@ -277,9 +277,7 @@ def _check(params: cfg.ExperimentConfig, made: cfg.ExperimentConfig) -> None:
 def _forget_lengths(params: cfg.ExperimentConfig) -> None:
   """Leaves open what a schedule has from its trainer, which may change."""
   if isinstance(params.task, ImageClassificationTask):
-    schedule = params.trainer.optimizer_config.learning_rate.get()
-    for key in common.following_lengths(params.trainer):
-      setattr(schedule, key, 0)
+    common.forget_lengths(params.trainer)
 
 
 def _read(path: str, flag: str) -> str:

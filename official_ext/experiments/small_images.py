@@ -27,7 +27,11 @@ from official_ext.configs.image_classification import (
 from official_ext.configs.progressive_resizing import ProgressiveResizing
 from official_ext.errors import UserError
 from official_ext.modeling.backbones import resnet9
-from official_ext.modeling.optimization import lr_schedule, sgd
+from official_ext.modeling.optimization import (
+  lr_schedule,
+  muon,  # noqa: F401  A choice of `optimizer`.
+  sgd,
+)
 from official_ext.schema import fields, parts
 
 # What the default data set is, so that a config is complete before any data is
@@ -105,7 +109,9 @@ def small_images(
   losses: Losses | None = None,
   optimizer: hyperparams.Config | None = None,
   schedule: hyperparams.Config | None = None,
-  average: optimization.MovingAverageConfig | None = None,
+  average: optimization.MovingAverageConfig
+  | optimization.LookaheadConfig
+  | None = None,
   evaluation: Evaluation | None = None,
   run: Run | None = None,
   init_checkpoint: str = '',
@@ -128,8 +134,8 @@ def small_images(
     losses: `@losses()`.
     optimizer: `@sgd_coupled_decay()` by default.
     schedule: Of the learning rate; `@triangular()` by default.
-    average: `@moving_average()` of weights and batch-norm statistics, which is
-      what is evaluated and exported; None for none.
+    average: `@moving_average()` or `@lookahead()` of weights and batch-norm
+      statistics, which is what is evaluated and exported; None for none.
     evaluation: `@evaluation()`.
     run: `@run()`.
     init_checkpoint: Run or checkpoint of another classifier, whose backbone
@@ -148,6 +154,7 @@ def small_images(
     augmentations = [
       parts.make(kind) for kind in (crop.Crop, flip.Flip, cutout.Cutout)
     ]
+  looks_ahead = isinstance(average, optimization.LookaheadConfig)
   is_cifar10 = data.dataset.split(':')[0] == 'cifar10'
   both: dict[str, Any] = {
     'tfds_name': data.dataset,
@@ -211,7 +218,8 @@ def small_images(
           optimization.LrConfig,
           schedule or parts.make(lr_schedule.TriangularLrConfig),
         ),
-        ema=average,
+        ema=None if looks_ahead else average,
+        lookahead=average if looks_ahead else None,
       ),
     ),
     runtime=common.RuntimeConfig(

@@ -10,7 +10,7 @@ import tf_keras
 from official.core import train_utils
 
 from official_ext.configuration.experiment import Experiment
-from official_ext.modeling.optimization.moving_average import MovingAverage
+from official_ext.modeling.optimization.shadow_weights import ShadowWeights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,7 @@ def build(experiment: Experiment, num_replicas: int) -> BareStep:
   params, task = experiment.params, experiment.build_task()
   model = task.build_model()
   optimizer = train_utils.create_optimizer(task, params)
-  if isinstance(optimizer, MovingAverage):
+  if isinstance(optimizer, ShadowWeights):
     optimizer.shadow_copy(model)
   context = tf.distribute.InputContext(num_replicas_in_sync=num_replicas)
   batch = next(iter(task.build_inputs(params.task.train_data, context)))

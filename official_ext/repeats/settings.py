@@ -54,13 +54,11 @@ def _without_places(config: hyperparams.Config, inherited: Tie) -> Settings:
 
 def _following_from_epochs(params: cfg.ExperimentConfig) -> list[str]:
   """Returns the places of counts that say no more than the epochs do."""
-  trainer = params.trainer
-  kind = trainer.optimizer_config.learning_rate.type
-  schedule = f'trainer.optimizer_config.learning_rate.{kind}'
+  trainer, optimization = params.trainer, 'trainer.optimizer_config'
   return [
     'trainer.steps_per_epoch',
     *(f'trainer.{key}' for key in common.following_counts(trainer)),
-    *(f'{schedule}.{key}' for key in common.following_lengths(trainer)),
+    *(f'{optimization}.{key}' for key in common.following_lengths(trainer)),
   ]
 
 

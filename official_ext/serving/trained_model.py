@@ -16,7 +16,7 @@ from official.core import exp_factory, task_factory
 
 from official_ext.checkpoints import average, compatibility, restoring
 from official_ext.checkpoints.folder import Checkpoints
-from official_ext.configs import validation
+from official_ext.configs import optimization, validation
 from official_ext.configs.image_classification import DataConfig
 from official_ext.configuration import gin_config
 from official_ext.dataloaders import image_source, preprocessing
@@ -200,7 +200,7 @@ def _restore(
   )
   path = _path_of(name, folder)
   holds_it = path if os.path.isdir(path) else os.path.dirname(path)
-  averages = params.trainer.optimizer_config.ema
+  averages = optimization.shadow(params.trainer.optimizer_config)
   swaps = average.is_beside(holds_it, averages)
   if swaps:
     optimizer = task.create_optimizer(params.trainer.optimizer_config)

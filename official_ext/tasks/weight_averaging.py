@@ -1,17 +1,26 @@
-"""Training under this package's moving average, for any task of Garden."""
+"""Training under an average of the weights, for any task of Garden."""
 
 from typing import Any
 
 import tf_keras
 from official.core import config_definitions as cfg
 
+from official_ext.configs import optimization
+from official_ext.modeling.optimization.lookahead import Lookahead
 from official_ext.modeling.optimization.moving_average import MovingAverage
+from official_ext.modeling.optimization.shadow_weights import ShadowWeights
+
+_SHADOWS: dict[type, type[ShadowWeights]] = {
+  optimization.MovingAverageConfig: MovingAverage,
+  optimization.LookaheadConfig: Lookahead,
+}
 
 
 class WeightAveraging:
-  """Mixin of tasks whose `optimizer_config.ema` is a `MovingAverageConfig`.
+  """Mixin of tasks whose `optimizer_config` is this package's.
 
-  The trainer evaluates and checkpoints the average as it does Garden's own.
+  The trainer evaluates and checkpoints its moving average, or slow weights, as
+  it does Garden's own average.
   """
 
   @classmethod
@@ -21,17 +30,17 @@ class WeightAveraging:
     runtime_config: cfg.RuntimeConfig | None = None,
     dp_config: Any = None,
   ) -> tf_keras.optimizers.Optimizer:
-    """Returns Garden's optimizer, inside a `MovingAverage` if asked for.
+    """Returns Garden's optimizer, inside a `ShadowWeights` if asked for.
 
     Garden would scale losses outside of the average, which then is lost.
     """
     optimizer = super().create_optimizer(  # type: ignore[misc]
       optimizer_config.replace(ema=None), runtime_config, dp_config
     )
-    average = optimizer_config.ema
-    return (
-      MovingAverage(optimizer, **average.as_dict()) if average else optimizer
-    )
+    config = optimization.shadow(optimizer_config)
+    if config is None:
+      return optimizer
+    return _SHADOWS[type(config)](optimizer, **config.as_dict())
 
   def train_step(
     self,
@@ -40,11 +49,11 @@ class WeightAveraging:
     optimizer: tf_keras.optimizers.Optimizer,
     metrics: list[tf_keras.metrics.Metric] | None = None,
   ) -> dict[str, Any]:
-    """Trains on a batch as the task does, then averages."""
-    average = optimizer if isinstance(optimizer, MovingAverage) else None
-    inner = average.inner if average else optimizer
+    """Trains on a batch as the task does, then moves the shadows."""
+    shadows = optimizer if isinstance(optimizer, ShadowWeights) else None
+    inner = shadows.inner if shadows else optimizer
     step = super(WeightAveraging, self).train_step  # type: ignore[misc] # noqa: UP008
     logs = step(inputs, model, inner, metrics)
-    if average:
-      average.update()
+    if shadows:
+      shadows.update()
     return logs

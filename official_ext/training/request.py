@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 from official.core import config_definitions as cfg
 
-from official_ext.configs import validation
+from official_ext.configs import optimization, validation
 from official_ext.configs.image_classification import DataConfig
 from official_ext.configuration.experiment import Experiment
 from official_ext.dataloaders.data_sets import DataSets
@@ -84,8 +84,8 @@ class Request:
 
   @property
   def average(self) -> Any:
-    """The config of the moving average; None for none."""
-    return getattr(self.params.trainer.optimizer_config, 'ema', None)
+    """The config of what is evaluated instead of the weights, or None."""
+    return optimization.shadow(self.params.trainer.optimizer_config)
 
   @property
   def begins_with(self) -> str:

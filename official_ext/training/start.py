@@ -11,7 +11,6 @@ from official_ext.checkpoints.folder import Checkpoints
 from official_ext.checkpoints.writing import writing
 from official_ext.errors import UserError
 from official_ext.machine.stopping import StopRequest
-from official_ext.modeling.optimization import sgd
 from official_ext.progress.bar import Progress
 from official_ext.runs import description
 from official_ext.training.team import Team
@@ -106,7 +105,7 @@ def _check_variables(trainer: Trainer) -> None:
   config = optimizer.get()
   if hasattr(config, 'check_variables'):
     config.check_variables(
-      [sgd.plain_name(v) for v in trainer.model.trainable_variables],
+      trainer.model.trainable_variables,
       f'trainer.optimizer_config.optimizer.{optimizer.type}.',
     )
 

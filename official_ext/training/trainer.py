@@ -17,7 +17,7 @@ from official.core import config_definitions as cfg
 from official_ext.dataloaders.preprocessing import on_device
 from official_ext.errors import RunError
 from official_ext.machine.stopping import StopRequest
-from official_ext.modeling.optimization.moving_average import MovingAverage
+from official_ext.modeling.optimization.shadow_weights import ShadowWeights
 from official_ext.ops import placement
 from official_ext.progress.bar import HeldProgress, Progress
 from official_ext.training import optimizers, state, warm_up
@@ -131,7 +131,7 @@ class Trainer(base_trainer.Trainer):
   def initialize(self) -> None:
     """Initialises the weights where a run begins, and averages of them."""
     super().initialize()
-    if isinstance(self.optimizer, MovingAverage):
+    if isinstance(self.optimizer, ShadowWeights):
       self.optimizer.reset()
 
   def distribute_dataset(

@@ -133,6 +133,22 @@ class PiecewiseLinear(tf_keras.optimizers.schedules.LearningRateSchedule):
     fraction = tf.clip_by_value((step - step0) / (step1 - step0), 0.0, 1.0)
     return rate0 + fraction * (rate1 - rate0)
 
+  @property
+  def steps_per_epoch(self) -> int:
+    """Optimizer steps of an epoch."""
+    return self._steps_per_epoch
+
+  def compressed(self, last_epoch: float) -> 'PiecewiseLinear':
+    """Returns the same rates in another time.
+
+    Args:
+      last_epoch: Where the last knot is to be; the others keep their ratios to
+        it.
+    """
+    factor = last_epoch / self._epochs[-1]
+    epochs = [epoch * factor for epoch in self._epochs]
+    return PiecewiseLinear(**self.get_config() | {'epochs': epochs})
+
   def get_config(self) -> dict[str, Any]:
     """Returns the constructor's arguments."""
     return {

@@ -7,43 +7,20 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras
-from official.modeling import hyperparams
 from official.modeling.optimization import optimizer_factory
 from official.modeling.optimization.configs import optimizer_config
 
 from official_ext.configs.optimization import OptimizerConfig
-from official_ext.errors import UserError
+from official_ext.modeling.optimization import lr_groups as groups_lib
+from official_ext.modeling.optimization.lr_groups import (
+  GroupState,
+  LrGroup,
+  LrGroups,
+  plain_name,
+)
 from official_ext.schema import fields, parts
 
-
-def _is_expression(pattern: str) -> bool:
-  try:
-    re.compile(pattern)
-  except re.error:
-    return False
-  return bool(pattern)
-
-
-_MULTIPLIER = fields.AT_LEAST_0
-_PATTERN = fields.Rule(
-  _is_expression,
-  "a regular expression of variable names, '.*' if it should find all",
-)
-
-
-@dataclasses.dataclass
-class LrGroup(hyperparams.Config):
-  """Variables that train at a rate of their own.
-
-  Attributes:
-    pattern: Regular expression that finds their names, such as 'beta$'.
-    lr_multiplier: Factor on the learning rate.
-    weight_decay_multiplier: Factor on the weight decay.
-  """
-
-  pattern: str = fields.field('', _PATTERN)
-  lr_multiplier: float = fields.field(1.0, _MULTIPLIER)
-  weight_decay_multiplier: float = fields.field(1.0, _MULTIPLIER)
+_KERAS, _TORCH = 'keras', 'torch'
 
 
 @parts.kind(OptimizerConfig, 'sgd_coupled_decay')
@@ -55,6 +32,9 @@ class SGDCoupledDecayConfig(optimizer_config.SGDConfig):
     name: Name of the optimizer.
     momentum: Momentum of SGD.
     nesterov: Whether the momentum is Nesterov's.
+    momentum_form: Whether the velocity is of steps, which hold the rate of
+      their time ('keras'), or of gradients, all taken at the rate of now
+      ('torch'). They differ where the rate changes.
     weight_decay: Decay that enters the gradient before the momentum, in units
       of the mean loss, on every trainable variable that is not excluded.
     exclude_from_weight_decay: Regular expressions; a variable whose name one of
@@ -66,34 +46,29 @@ class SGDCoupledDecayConfig(optimizer_config.SGDConfig):
   name: str = 'SGDCoupledDecay'
   nesterov: bool = True
   momentum: float = fields.field(0.9, fields.SHARE)
+  momentum_form: str = fields.field(_KERAS, fields.one_of(_KERAS, _TORCH))
   weight_decay: float = fields.field(5e-4, fields.AT_LEAST_0)
-  exclude_from_weight_decay: list[str] = fields.field(
-    [], fields.all_of(_PATTERN, 'a list, each')
-  )
+  exclude_from_weight_decay: list[str] = fields.field([], groups_lib.PATTERNS)
   lr_groups: list[LrGroup] = fields.field([])
 
-  def check_variables(self, names: Sequence[str], place: str) -> None:
+  def check_variables(
+    self, variables: Sequence[tf.Variable], place: str
+  ) -> None:
     """Raises for an expression that finds no variable, and would do nothing.
 
     Args:
-      names: Of the model's trainable variables, as `plain_name` has them.
+      variables: The model's, as far as they are trained.
       place: Dotted path of this config, with a dot at its end.
 
     Raises:
       UserError: At the first such expression.
     """
+    names = [plain_name(variable) for variable in variables]
     for key, patterns in (
       ('exclude_from_weight_decay', self.exclude_from_weight_decay),
       ('lr_groups', [group.pattern for group in self.lr_groups]),
     ):
-      for pattern in patterns:
-        if not any(re.search(pattern, name) for name in names):
-          there = sorted(names)
-          listed = ', '.join(there[:5]) + (', …' if len(there) > 5 else '')
-          raise UserError(
-            f"{place}{key}: '{pattern}' finds no variable that is trained; "
-            f'correct it or leave it out, there are {listed}.'
-          )
+      groups_lib.check_patterns(patterns, names, place + key)
 
 
 @tf_keras.utils.register_keras_serializable(package='official_ext')
@@ -108,10 +83,19 @@ class SGDCoupledDecay(tf_keras.optimizers.legacy.SGD):
     w ← w + m · v − r · g    (nesterov; otherwise w ← w + v)
 
   This is `nesterov_update` in `torch_backend.py` of
-  https://github.com/davidcpage/cifar10-fast. Keras' own `weight_decay` argument
-  is decoupled (momentum does not carry it: at momentum 0.9 ten times weaker),
-  and an L2 regulariser on kernels leaves out batch norm's scales and offsets.
-  The class is a `legacy` optimizer because Garden's moving average needs one.
+  https://github.com/davidcpage/cifar10-fast, and Keras' form of the momentum.
+  `torch.optim.SGD` keeps the rate out of the velocity::
+
+    v ← m · v + g
+    w ← w − r · (g + m · v)    (nesterov; otherwise w ← w − r · v)
+
+  At a constant rate both are the same (https://arxiv.org/abs/1706.02677,
+  section 3, has them as equations 9 and 10).
+
+  Keras' own `weight_decay` argument is decoupled (momentum does not carry it:
+  at momentum 0.9 ten times weaker), and an L2 regulariser on kernels leaves out
+  batch norm's scales and offsets. The class is a `legacy` optimizer because
+  Garden's moving average needs one.
   """
 
   def __init__(
@@ -122,6 +106,7 @@ class SGDCoupledDecay(tf_keras.optimizers.legacy.SGD):
     weight_decay: float = 0.0,
     exclude_from_weight_decay: Sequence[str] = (),
     lr_groups: Sequence[Mapping[str, Any]] = (),
+    momentum_form: str = _KERAS,
     name: str = 'SGDCoupledDecay',
     **kwargs: Any,
   ):
@@ -135,53 +120,82 @@ class SGDCoupledDecay(tf_keras.optimizers.legacy.SGD):
         of the mean loss.
       exclude_from_weight_decay: Regular expressions; a variable whose name one
         of them finds is not decayed.
-      lr_groups: Each a `pattern`, a regular expression of variable names, with
-        `lr_multiplier` and `weight_decay_multiplier`; a variable is of the
+      lr_groups: Each with fields of `LrGroup`, such as `pattern`, a regular
+        expression of variable names, and `lr_multiplier`; a variable is of the
         first group that finds it, or of none. Names are those of Keras, such as
-        'prep_bn/beta', without what TensorFlow puts behind them.
+        'prep_bn/beta', without what TensorFlow puts behind them. A group that
+        ends needs a `PiecewiseLinear` as the learning rate.
+      momentum_form: 'keras' or 'torch'.
       name: Name of the optimizer.
       **kwargs: Passed to `tf_keras.optimizers.legacy.SGD`.
     """
     super().__init__(learning_rate, momentum, nesterov, name, **kwargs)
     self._weight_decay = weight_decay
     self._exclude_from_weight_decay = list(exclude_from_weight_decay)
-    self._lr_groups = [dict(group) for group in lr_groups]
+    self._lr_groups = LrGroups(lr_groups)
+    self._momentum_form = momentum_form
+
+  def _prepare_local(
+    self, var_device: str, var_dtype: tf.DType, apply_state: Any
+  ) -> None:
+    """Computes what all variables of a group have in common at a step."""
+    super()._prepare_local(var_device, var_dtype, apply_state)
+    state = apply_state[(var_device, var_dtype)]
+    state['groups'] = self._lr_groups.states(
+      state['lr_t'],
+      self._get_hyper('learning_rate'),
+      tf.cast(self.iterations, tf.float32),
+    )
 
   def _resource_apply_dense(
     self, grad: tf.Tensor, var: tf.Variable, apply_state: Any = None
   ) -> tf.Operation:
-    rate, decay = self._multipliers(plain_name(var))
-    grad += decay * self._weight_decay * var
-    if rate != 1:
-      # The update is linear in rate · gradient.
-      grad *= rate
-    return super()._resource_apply_dense(grad, var, apply_state)
+    state = self._state_of(var, apply_state)
+    group = self._group_of(var, state)
+    if decay := self._decay_of(var):
+      grad += decay * var
+    # At a rate, a momentum and a gradient of 0 a variable keeps its bits.
+    grad = group.gate(grad, tf.zeros_like(grad))
+    rate = group.gate(group.learning_rate, 0.0)
+    momentum = group.gate(state['momentum'], 0.0)
+    if self._momentum_form == _TORCH and self._momentum:
+      return tf.raw_ops.ResourceApplyMomentum(
+        var=var.handle,
+        accum=self.get_slot(var, 'momentum').handle,
+        lr=rate,
+        grad=grad,
+        momentum=momentum,
+        use_locking=self._use_locking,
+        use_nesterov=self.nesterov,
+      )
+    own = state | {'lr_t': rate, 'momentum': momentum}
+    key = var.device, var.dtype.base_dtype
+    return super()._resource_apply_dense(grad, var, {key: own})
 
-  def _multipliers(self, name: str) -> tuple[float, float]:
-    """Returns those of the rate and of the decay."""
-    rate, decay = 1.0, 1.0
-    for group in self._lr_groups:
-      if re.search(group['pattern'], name):
-        rate, decay = group['lr_multiplier'], group['weight_decay_multiplier']
-        break
-    excluded = any(re.search(p, name) for p in self._exclude_from_weight_decay)
-    return rate, 0.0 if excluded else decay
+  def _state_of(self, var: tf.Variable, apply_state: Any) -> dict[str, Any]:
+    """Returns what `_prepare_local` computed for a variable's device."""
+    key = var.device, var.dtype.base_dtype
+    return (apply_state or {}).get(key) or self._fallback_apply_state(*key)
+
+  def _group_of(self, var: tf.Variable, state: Mapping[str, Any]) -> GroupState:
+    return state['groups'][self._lr_groups.index(plain_name(var))]
+
+  def _decay_of(self, var: tf.Variable) -> float:
+    """Returns the weight decay of a variable."""
+    name = plain_name(var)
+    if any(re.search(p, name) for p in self._exclude_from_weight_decay):
+      return 0.0
+    group = self._lr_groups[self._lr_groups.index(name)]
+    return group.weight_decay_multiplier * self._weight_decay
 
   def get_config(self) -> dict[str, Any]:
     """Returns the constructor's arguments."""
     return super().get_config() | {
       'weight_decay': self._weight_decay,
       'exclude_from_weight_decay': self._exclude_from_weight_decay,
-      'lr_groups': self._lr_groups,
+      'lr_groups': self._lr_groups.as_dicts(),
+      'momentum_form': self._momentum_form,
     }
-
-
-def plain_name(variable: tf.Variable) -> str:
-  """Returns the name without its output and replica: 'bn/beta/replica_1:0'.
-
-  Patterns are looked for in it.
-  """
-  return re.sub(r'(/replica_\d+)?:\d+$', '', variable.name)
 
 
 optimizer_factory.register_optimizer_cls('sgd_coupled_decay', SGDCoupledDecay)
