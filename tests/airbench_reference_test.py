@@ -17,7 +17,9 @@ REFERENCE = pathlib.Path(__file__).parent / 'data' / 'airbench_reference.npz'
 
 @pytest.fixture(scope='module')
 def reference():
-  return dict(np.load(REFERENCE))
+  found = dict(np.load(REFERENCE))
+  # The batch of the first step.
+  return found | {'x': found['x'][0], 'y': found['y'][0]}
 
 
 @pytest.fixture
@@ -76,6 +78,49 @@ def test_logits_and_statistics_of_the_first_step(start, reference):
   for key in moving:
     expected = reference[f'after_step_1/{key}']
     assert_close(variables[key], expected, 1e-5, key)
+
+
+def test_weights_and_statistics_after_one_and_three_steps():
+  """By the whole recipe, at the lower rates of the reference."""
+  reference = dict(np.load(REFERENCE))
+  widths = reference['widths'].tolist()
+  rates = reference['learning_rate_whiten_bias_norm_bias_head_muon']
+  gin_config.parse(
+    ['gin/airbench94.gin'],
+    [
+      f'airbench.channels = {widths}',
+      f'head.logit_scale = {1 / widths[-1]}',
+    ],
+  )
+  params = exp_factory.get_exp_config('small_images')
+  groups = params.trainer.optimizer_config.optimizer.muon.lr_groups
+  assert [group.lr_multiplier for group in groups] == [106, 106, 1340, 0.24]
+  for group, rate in zip(groups, rates[0].tolist(), strict=True):
+    assert group.pattern == 'kernel$' or (
+      group.lr_multiplier * group.weight_decay_multiplier == pytest.approx(1)
+    )
+    group.lr_multiplier, group.weight_decay_multiplier = rate, 1 / rate
+  task = task_factory.get_task(params.task)
+  model = task.build_model()
+  optimizer = task.create_optimizer(
+    params.trainer.optimizer_config, params.runtime
+  )
+  variables = dict(named(model))
+  for key, variable in variables.items():
+    variable.assign(reference[f'init/{key}'])
+  for index, batch in enumerate(zip(reference['x'], reference['y'])):
+    images, labels = map(tf.constant, batch)
+    logs = task.train_step((images, labels), model, optimizer)
+    expected = reference['mean_loss'][index]
+    np.testing.assert_allclose(logs['loss'], expected, rtol=1e-4)
+    if index in (0, 2):
+      for key, variable in variables.items():
+        if key != 'whiten/kernel':
+          expected = reference[f'after_step_{index + 1}/{key}']
+          tolerance = 2e-5 if index == 0 else 1e-3
+          assert_close(variable, expected, tolerance, f'{index}: {key}')
+  logits = model(reference['x'][0], training=False)
+  assert_close(logits, reference['eval_logits_after_step_3'], 1e-3)
 
 
 def test_gradients_of_the_first_step(start, reference):
