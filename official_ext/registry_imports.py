@@ -15,5 +15,4 @@ from official_ext.experiments import (
   semantic_segmentation,
   small_images,
 )
-from official_ext.modeling.backbones import airbench
 from official_ext.tasks import garden_tasks, image_classification

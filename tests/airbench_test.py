@@ -1,5 +1,7 @@
 """airbench's network, its layers and its initialisers."""
 
+import math
+
 import gin
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from official_ext.modeling import classification_model
 from official_ext.modeling.backbones.airbench import Airbench, AirbenchConfig
 from official_ext.modeling.layers.batch_norm import BatchNormalization
 from official_ext.modeling.layers.fixed_whitening import FixedWhitening2D
-from official_ext.ops import initializers
+from official_ext.ops import activations, initializers, placement
 from official_ext.profiling import model_work
 from official_ext.progress import epoch_table
 from official_ext.reporting import diagram
@@ -70,7 +72,6 @@ def test_endpoints_are_keyed_by_level():
 def test_other_input_sizes(size, padding, sides):
   config = AirbenchConfig(channels=SMALL, whitening_padding=padding)
   assert config.least_side == (8 if padding == 'same' else 9)
-  assert config.halves == (padding == 'same')
   specs = tf_keras.layers.InputSpec(shape=[None, *size])
   backbone = Airbench(specs, channels=SMALL, whitening_padding=padding)
   heights = [backbone.output_specs[level][1] for level in '123']
@@ -164,6 +165,60 @@ def test_the_biases_of_the_first_layer_begin_as_asked_for():
   assert 0.8 / np.sqrt(12) < np.abs(bias).max() < 1 / np.sqrt(12)
   zeros = Airbench(channels=SMALL, whitening_bias='zeros')
   np.testing.assert_array_equal(zeros.get_layer('whitening').bias, np.zeros(24))
+
+
+# Its activation.
+
+
+@pytest.mark.parametrize('kind', [tf.float32, tf.bfloat16])
+def test_gelu_is_the_exact_one(kind):
+  x = tf.cast(tf.linspace(-6.0, 6.0, 301), kind)
+  with tf.GradientTape() as tape:
+    tape.watch(x)
+    y = activations.layer('gelu')(x)
+  exact = tf.cast(x, tf.float64).numpy()
+  normal = np.array([0.5 * math.erfc(-v / math.sqrt(2)) for v in exact])
+  density = np.exp(-(exact**2) / 2) / math.sqrt(2 * math.pi)
+  tolerance = 2e-6 if kind == tf.float32 else 5e-3
+  slope = tape.gradient(y, x)
+  for value, expected in [
+    (y, exact * normal),
+    (slope, normal + exact * density),
+  ]:
+    assert value.dtype == kind
+    np.testing.assert_allclose(
+      tf.cast(value, tf.float64), expected, rtol=tolerance, atol=tolerance
+    )
+
+
+def test_gelu_is_made_of_what_tflite_and_onnx_have():
+  function = tf.function(activations.gelu, autograph=False)
+  concrete = function.get_concrete_function(tf.TensorSpec([2, 3]))
+  kinds = {operation.type for operation in concrete.graph.get_operations()}
+  assert 'Erf' in kinds
+  assert 'Erfc' not in kinds
+  # An operation that TFLite does not have fails here.
+  converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
+  assert converter.convert()
+
+
+def test_an_accelerator_computes_the_same():
+  """By other operations where XLA compiles; maps of odd sizes are cut."""
+  x = tf.constant(RNG.normal(size=[4, 32, 32, 3]), tf.float32)
+  backbone = Airbench(channels=SMALL, activation='gelu', norm_epsilon=1e-12)
+
+  def step(x):
+    with tf.GradientTape() as tape:
+      y = backbone(x, training=True)['3']
+      loss = tf.reduce_sum(y**2)
+    return y, *tape.gradient(loss, backbone.trainable_variables)
+
+  here = step(x)
+  with placement.as_on_accelerator():
+    there = tf.function(step, jit_compile=True, autograph=False)(x)
+  for one, other in zip(here, there, strict=True):
+    scale = np.abs(one).max()
+    np.testing.assert_allclose(one, other, rtol=0, atol=1e-3 * scale)
 
 
 # Its initialisers.

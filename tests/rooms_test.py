@@ -69,6 +69,16 @@ def test_a_room_uses_those_above_its_line_only(room):
   assert {other for other in used if where[other] > where[room]} == set()
 
 
+def test_each_network_is_registered_with_the_others():
+  folder = PACKAGE / 'modeling' / 'backbones'
+  networks = {
+    f'official_ext.modeling.backbones.{file.stem}'
+    for file in folder.glob('*.py')
+    if 'register_backbone_builder(' in file.read_text()
+  }
+  assert networks == set(imported(folder / '__init__.py'))
+
+
 def test_each_part_has_a_table_of_settings():
   text = (DOCS / 'settings.md').read_text()
   tables = re.findall(r'<!-- table: part (\w+) -->', text)

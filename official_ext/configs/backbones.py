@@ -28,15 +28,6 @@ class Network(hyperparams.Config):
     """Pixels that an image must have a side."""
     return 2**self.last_level
 
-  @property
-  def halves(self) -> bool:
-    """Whether each level is half the size of the one before, to the pixel.
-
-    Decoders that join levels need it, of images whose sides are multiples of
-    the last level's stride.
-    """
-    return True
-
   def check_batch(
     self, place: str, batch_size: int, num_replicas: int, use_sync_bn: bool
   ) -> None:
@@ -50,6 +41,19 @@ class Network(hyperparams.Config):
 
     Raises:
       UserError: If an option does not go with them.
+    """
+
+  def check_pyramid(self, place: str) -> None:
+    """Raises where a level is not half the size of the one before.
+
+    Decoders that join levels need it to be, of images whose sides are multiples
+    of the last level's stride.
+
+    Args:
+      place: Dotted place of this config, with a dot at its end.
+
+    Raises:
+      UserError: If an option makes it another size.
     """
 
 

@@ -469,12 +469,7 @@ def _check_pyramid(task: Any, network: backbones.Network) -> None:
     last = network.last_level
   else:
     return
-  if not network.halves:
-    place = f'task.model.backbone.{model.backbone.type}.'
-    raise UserError(
-      f"{place}whitening_padding='valid' leaves levels that are not half the "
-      "size of the one before, which the decoder needs; use 'same'."
-    )
+  network.check_pyramid(f'task.model.backbone.{model.backbone.type}.')
   size, stride = [side or 0 for side in model.input_size[:2]], 2**last
   fitting = [-(-side // stride) * stride for side in size]
   if size != fitting:

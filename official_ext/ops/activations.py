@@ -1,4 +1,6 @@
-"""Activations that Keras 2 does not have, registered under their names."""
+"""Activations by name: some of our own, and what Garden and Keras have."""
+
+import math
 
 import tensorflow as tf
 import tf_keras
@@ -79,10 +81,37 @@ def _backward(y: tf.Tensor, dy: tf.Tensor) -> tf.Tensor:
 tf_keras.utils.get_custom_objects()['celu'] = celu
 
 
+def gelu(x: tf.Tensor) -> tf.Tensor:
+  """Returns x · Φ(x), Φ being the normal distribution's: the exact GELU.
+
+  (https://arxiv.org/abs/1606.08415, equation 1.) `tf.nn.gelu` is made of erfc,
+  which ONNX does not have, and which in bfloat16 takes TensorFlow's CPU kernels
+  twice as long (250×31×31×24, two cores: 128 for 56 ms there and back).
+
+  Args:
+    x: float32, or a type of fewer bits; then it is computed in float32.
+  """
+  wide = tf.cast(x, tf.float32)
+  # In this order TFLite knows it, too, which has no erf of its own.
+  y = 0.5 * wide * (1 + tf.math.erf(wide * math.sqrt(0.5)))
+  return tf.cast(y, x.dtype)
+
+
+def layer(name: str) -> tf_keras.layers.Layer:
+  """Returns a layer of an activation.
+
+  Args:
+    name: As in configs; `is_known` says whether there is one.
+  """
+  if name.lower() == 'gelu':  # Garden would take TensorFlow's.
+    return tf_keras.layers.Activation(gelu)
+  return tf_utils.get_activation(name, use_keras_layer=True)
+
+
 def is_known(name: str) -> bool:
   """Whether Garden's layers find an activation of that name."""
   try:
-    tf_utils.get_activation(name, use_keras_layer=True)
+    layer(name)
   except ValueError:
     return False
   return True

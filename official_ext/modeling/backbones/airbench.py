@@ -90,13 +90,17 @@ class AirbenchConfig(Network):
     return super().least_side + self._cut
 
   @property
-  def halves(self) -> bool:
-    """Whether each level is half the size of the one before, to the pixel."""
-    return not self._cut
-
-  @property
   def _cut(self) -> int:
     return self.whitening_size - 1 if self.whitening_padding == 'valid' else 0
+
+  def check_pyramid(self, place: str) -> None:
+    """Raises where whitening cuts off what makes the sizes even."""
+    if self._cut:
+      raise UserError(
+        f'{place}whitening_padding={self.whitening_padding!r} leaves levels '
+        'that are not half the size of the one before, which the decoder '
+        "needs; use 'same'."
+      )
 
   def check_together(self, place: str) -> None:
     """Raises where a sum would have one and the same map twice."""

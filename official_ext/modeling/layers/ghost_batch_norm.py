@@ -6,9 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras
-from official.modeling import tf_utils
 
-from official_ext.ops import placement
+from official_ext.ops import activations, placement
 
 
 @tf_keras.utils.register_keras_serializable(package='official_ext')
@@ -60,8 +59,7 @@ class GhostBatchNormalization(tf_keras.layers.BatchNormalization):
     Raises:
       ValueError: If in training the groups do not divide the batch.
     """
-    # That of the layers elsewhere: Garden's function of 'gelu' is another one.
-    layer = tf_utils.get_activation(self.activation, use_keras_layer=True)
+    layer = activations.layer(self.activation)
     activation = getattr(layer, 'activation', layer)
     if not training or not self.trainable:
       return activation(super().call(inputs, training=training, **kwargs))

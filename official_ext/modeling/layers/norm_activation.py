@@ -1,13 +1,13 @@
 """Batch norm and the activation behind it, as a config has them."""
 
 import tf_keras
-from official.modeling import tf_utils
 
 from official_ext.configs.image_classification import NormActivation
 from official_ext.modeling.layers import batch_norm
 from official_ext.modeling.layers.ghost_batch_norm import (
   GhostBatchNormalization,
 )
+from official_ext.ops import activations
 
 layers = tf_keras.layers
 
@@ -33,7 +33,7 @@ def norm_layer(
 
 def activation_layer(norm: NormActivation) -> tf_keras.layers.Layer:
   """Returns the activation."""
-  return tf_utils.get_activation(norm.activation, use_keras_layer=True)
+  return activations.layer(norm.activation)
 
 
 def norm_activation_layers(
