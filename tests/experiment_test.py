@@ -135,7 +135,13 @@ def test_a_list_of_configs_is_replaced(parse):
   )
   sgd = params.trainer.optimizer_config.optimizer.sgd_coupled_decay
   assert sgd.as_dict()['lr_groups'] == [
-    {'pattern': 'kernel', 'lr_multiplier': 2.0, 'weight_decay_multiplier': 1.0}
+    {
+      'pattern': 'kernel',
+      'lr_multiplier': 2.0,
+      'weight_decay_multiplier': 1.0,
+      'until_epoch': 0.0,
+      'compress_schedule': False,
+    }
   ]
 
 

@@ -53,7 +53,10 @@ NO_AVERAGE = (
 def test_a_setting_without_a_dot_is_refused_everywhere(
   parse, texts, lines, place
 ):
-  meant = 'piecewise_linear.epochs and run.epochs and triangular.epochs'
+  meant = (
+    'lookahead.epochs and piecewise_linear.epochs and run.epochs and '
+    'triangular.epochs'
+  )
   message = (
     f"'epochs=3' ({place}) binds the macro epochs, which nothing uses; a "
     f'setting has a dot, as {meant} has.'

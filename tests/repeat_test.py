@@ -678,7 +678,8 @@ def test_what_a_change_sets_is_named_as_short_as_is_unambiguous():
     "resnet9.kernel_initializer = 'he_uniform'",
     'sgd_coupled_decay.weight_decay = 5e-05',
     "sgd_coupled_decay.lr_groups = [{'pattern': 'a', 'lr_multiplier': 2.0, "
-    "'weight_decay_multiplier': 1.0}]",
+    "'weight_decay_multiplier': 1.0, 'until_epoch': 0.0, "
+    "'compress_schedule': False}]",
     'ema.average_decay = 0.9',
     'run.epochs = 7',
   ]

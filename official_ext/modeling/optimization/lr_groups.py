@@ -124,14 +124,14 @@ class LrGroups:
     return self._all[index]
 
   def states(
-    self, learning_rate: tf.Tensor, schedule: Any, step: tf.Tensor
+    self, learning_rate: tf.Tensor, schedule: Any, step: tf.Variable
   ) -> list[GroupState]:
     """Returns the state of each group.
 
     Args:
       learning_rate: Scalar, of the schedule at this step.
       schedule: A `PiecewiseLinear` if a group ends.
-      step: Number of updates before this one, a float32 scalar.
+      step: Number of updates before this one, an integer scalar.
 
     Raises:
       TypeError: If a group ends and the schedule counts no epochs.
@@ -144,10 +144,10 @@ class LrGroups:
 
 
 def _state(
-  group: LrGroup, rate: tf.Tensor, schedule: Any, step: tf.Tensor
+  group: LrGroup, rate: tf.Tensor, schedule: Any, step: tf.Variable
 ) -> GroupState:
   if not group.until_epoch:
-    return GroupState(group.lr_multiplier * rate)
+    return GroupState(_multiplied(rate, group))
   if not hasattr(schedule, 'steps_per_epoch'):
     raise TypeError(
       f"the group '{group.pattern}' ends at epoch {group.until_epoch:g}, but "
@@ -156,7 +156,12 @@ def _state(
   if group.compress_schedule:
     rate = tf.cast(schedule.compressed(group.until_epoch)(step), rate.dtype)
   end = group.until_epoch * schedule.steps_per_epoch
-  return GroupState(group.lr_multiplier * rate, step < end)
+  is_training = tf.cast(step, tf.float32) < end
+  return GroupState(_multiplied(rate, group), is_training)
+
+
+def _multiplied(rate: tf.Tensor, group: LrGroup) -> tf.Tensor:
+  return rate if group.lr_multiplier == 1 else rate * group.lr_multiplier
 
 
 def plain_name(variable: tf.Variable) -> str:

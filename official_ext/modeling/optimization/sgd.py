@@ -142,9 +142,7 @@ class SGDCoupledDecay(tf_keras.optimizers.legacy.SGD):
     super()._prepare_local(var_device, var_dtype, apply_state)
     state = apply_state[(var_device, var_dtype)]
     state['groups'] = self._lr_groups.states(
-      state['lr_t'],
-      self._get_hyper('learning_rate'),
-      tf.cast(self.iterations, tf.float32),
+      state['lr_t'], self._get_hyper('learning_rate'), self.iterations
     )
 
   def _resource_apply_dense(
@@ -155,7 +153,7 @@ class SGDCoupledDecay(tf_keras.optimizers.legacy.SGD):
     if decay := self._decay_of(var):
       grad += decay * var
     # At a rate, a momentum and a gradient of 0 a variable keeps its bits.
-    grad = group.gate(grad, tf.zeros_like(grad))
+    grad = group.gate(grad, 0.0)
     rate = group.gate(group.learning_rate, 0.0)
     momentum = group.gate(state['momentum'], 0.0)
     if self._momentum_form == _TORCH and self._momentum:
