@@ -63,21 +63,28 @@ class WhitenedConv2D(tf_keras.layers.Conv2D):
   ) -> None:
     """Computes the whitening, where a training begins.
 
+    An eigenvector is one up to its sign, and among near-equal eigenvalues up to
+    a rotation, which each kind of CPU settles in a way of its own. So workers
+    that train together, all of which have to call this in the scope of their
+    strategy, take the filters of the chief.
+
     Args:
       images: The training images, uint8 `[count, height, width, channels]`; the
         first 10,000 are used.
       mean: What `normalize` subtracts from each channel.
       stddev: What it divides each by.
     """
-    self.whitening.assign(
-      whitening.filters(
-        # A view; TensorFlow would copy the images, to a GPU if there is one.
-        np.asarray(images)[:_IMAGES],
-        self.kernel_size[0],
-        mean=mean,
-        stddev=stddev,
-      )
+    filters = whitening.filters(
+      # A view; TensorFlow would copy the images, to a GPU if there is one.
+      np.asarray(images)[:_IMAGES],
+      self.kernel_size[0],
+      mean=mean,
+      stddev=stddev,
     )
+    # A new variable begins with what the chief gives; what is assigned to one
+    # stays with the worker that assigns it.
+    chiefs = tf.Variable(filters, trainable=False)
+    self.whitening.assign(chiefs.read_value())
 
   def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """Convolves `[batch, height, width, channels]` with the product."""
