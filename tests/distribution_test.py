@@ -34,7 +34,7 @@ from official_ext.configs.common import RuntimeConfig
 from official_ext.dataloaders import classification_input
 from official_ext.errors import RunError, Stopped, UserError
 from official_ext.machine import devices, exchange, meeting, workers
-from official_ext.ops import placement
+from official_ext.ops import placement, whitening
 from official_ext.progress import epoch_table
 from official_ext.training import start as starts
 
@@ -68,11 +68,8 @@ def as_command(log, environment, *arguments):
     sys.exit(end.status)
 
 
-def as_two_accelerators(shapes_dir, model_dir, bindings, results):
-  """Runs `tiny.run` on halves of the CPU that stand for GPUs.
-
-  Puts how often a step was traced, and the devices that images are on.
-  """
+def kept_trainers():
+  """Returns a list that each trainer of this process is put into."""
   made, build = [], starts._build
 
   def keep(*args):
@@ -80,6 +77,15 @@ def as_two_accelerators(shapes_dir, model_dir, bindings, results):
     return made[-1]
 
   starts._build = keep
+  return made
+
+
+def as_two_accelerators(shapes_dir, model_dir, bindings, results):
+  """Runs `tiny.run` on halves of the CPU that stand for GPUs.
+
+  Puts how often a step was traced, and the devices that images are on.
+  """
+  made = kept_trainers()
   override = f'{{runtime: {{num_logical_cpus: 2}}, {THREE_STEPS}}}'
   with placement.as_on_accelerator():
     tiny.run(shapes_dir, model_dir, bindings, override)
@@ -94,6 +100,32 @@ def as_two_accelerators(shapes_dir, model_dir, bindings, results):
       ],
     )
   )
+
+
+def as_worker_of_another_cpu(shapes_dir, model_dir, hosts, index, results):
+  """Runs `tiny.run` as a worker whose eigenvectors have a sign of their own.
+
+  Puts the worker's index, the filters that it computed and those it trains on.
+  """
+  os.environ.update(tf_config(hosts, index))
+  found, compute = [], whitening.filters
+
+  def compute_here(*args, **kwargs):
+    found.append((-1) ** index * compute(*args, **kwargs))
+    return found[-1]
+
+  whitening.filters = compute_here
+  made = kept_trainers()
+  whitened = ["resnet9.first_layer = 'whitening'"]
+  one_step = '{trainer: {train_steps: 1}}'
+  tiny.run(shapes_dir, model_dir, whitened, one_step, 'train')
+  (trainer,) = made
+  (weights,) = (
+    layer.whitening.numpy()
+    for layer in trainer.model.submodules
+    if hasattr(layer, 'learn_filters')
+  )
+  results.put((index, found, weights))
 
 
 class Process:
@@ -266,6 +298,30 @@ def test_one_two_and_two_workers_train_alike(start, tmp_path, bindings):
           weights(tmp_path / name)[key], value, atol=1e-4, err_msg=key
         )
   assert not (tmp_path / 'workers-other').exists()
+
+
+def test_workers_of_two_kinds_of_cpu_train_on_the_chiefs_filters(
+  shapes_dir, tmp_path
+):
+  hosts, results = free_hosts(), CONTEXT.SimpleQueue()
+  processes = [
+    CONTEXT.Process(
+      target=as_worker_of_another_cpu,
+      args=(shapes_dir, str(tmp_path), hosts, index, results),
+    )
+    for index in range(2)
+  ]
+  for process in processes:
+    process.start()
+  for process in processes:
+    process.join(60)
+  assert [process.exitcode for process in processes] == [0, 0]
+  ended = sorted((results.get() for _ in processes), key=lambda each: each[0])
+  (_, (chiefs,), weights), (_, (others,), other_weights) = ended
+  assert np.any(chiefs)
+  np.testing.assert_array_equal(others, -chiefs)
+  np.testing.assert_array_equal(weights, chiefs)
+  np.testing.assert_array_equal(other_weights, chiefs)
 
 
 def test_a_run_of_two_workers_stops_breaks_and_goes_on(start, tmp_path):

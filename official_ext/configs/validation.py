@@ -11,7 +11,12 @@ from official.core import config_definitions as cfg
 from official.modeling import hyperparams
 from official.vision.configs import image_classification as garden
 
-from official_ext.configs import backbones, common, optimization
+from official_ext.configs import (
+  backbones,
+  coco_annotations,
+  common,
+  optimization,
+)
 from official_ext.configs.image_classification import (
   DataConfig,
   ImageClassificationTask,
@@ -229,7 +234,8 @@ def check_files(params: cfg.ExperimentConfig, mode: str) -> None:
     mode: One of Garden's modes, which tells what is read.
 
   Raises:
-    UserError: At the first pattern or path that names no file.
+    UserError: At the first pattern or path that names no file, or annotations
+      that cannot be read.
   """
   for word, name in (('train', 'train_data'), ('eval', 'validation_data')):
     data = getattr(params.task, name)
@@ -245,6 +251,8 @@ def check_files(params: cfg.ExperimentConfig, mode: str) -> None:
           f"{place}: '{pattern}' names no file; name TFRecord files of "
           'examples.'
         )
+  if 'eval' in mode:
+    coco_annotations.check(params.task)
 
 
 def _file_patterns(paths: Any) -> list[str]:

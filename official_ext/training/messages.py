@@ -9,8 +9,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from official_ext.configs.common import RuntimeConfig
 from official_ext.errors import Stopped
-from official_ext.machine import compile_cache, devices, gpus
+from official_ext.machine import compile_cache, devices, gpu_kernels, gpus
 from official_ext.ops import views
 from official_ext.progress import columns, epoch_table
 from official_ext.training.request import Request
@@ -28,6 +29,7 @@ def say_devices(team: Team) -> None:
     line += f', {batch_size / replicas:g} of the {batch_size} images of a step'
     line += ' on each'
   print(line)
+  _warn_of_new_gpus(params.runtime)
   cache = compile_cache.in_use()
   if params.runtime.num_gpus and params.runtime.enable_xla and cache:
     print(
@@ -39,6 +41,25 @@ def say_devices(team: Team) -> None:
       f'{", ".join(cluster.hosts)}. The chief reports and saves.'
     )
   sys.stdout.flush()
+
+
+def _warn_of_new_gpus(runtime: RuntimeConfig) -> None:
+  """Says which GPUs are newer than TensorFlow, before it stops at them.
+
+  By its own word, compiling its kernels "could take 30 minutes or longer". With
+  XLA, and a TensorFlow built with CUDA 12.5 as the wheels of 2.20 and 2.21 are,
+  a GPU of capability 12.0 ends the process:
+  https://github.com/openxla/xla/pull/47978
+  """
+  used = tf.config.list_physical_devices('GPU')[: max(runtime.num_gpus, 0)]
+  for name, capability in gpu_kernels.missing(used).items():
+    print(
+      f'warning: TensorFlow {tf.__version__} has no kernels for {name} '
+      f'(compute capability {capability}); to compile them when they are first '
+      'used takes up to half an hour, and may fail; use a TensorFlow that is '
+      'built for it, or runtime.num_gpus=0.',
+      file=sys.stderr,
+    )
 
 
 def say_done(team: Team) -> None:

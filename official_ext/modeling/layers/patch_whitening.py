@@ -46,21 +46,28 @@ class PatchWhitening(tf_keras.layers.Conv2D):
   ) -> None:
     """Computes the filters, where a training begins.
 
+    An eigenvector is one up to its sign, and among near-equal eigenvalues up to
+    a rotation, which each kind of CPU settles in a way of its own. So workers
+    that train together, all of which have to call this in the scope of their
+    strategy, take the filters of the chief.
+
     Args:
       images: The training images, uint8 `[count, height, width, channels]`.
       mean: What `normalize` subtracts from each channel.
       stddev: What it divides each by.
     """
-    self.set_filters(
-      whitening.filters(
-        # A view; TensorFlow would copy the images, to a GPU if there is one.
-        np.asarray(images)[: self.num_images],
-        self.kernel_size[0],
-        self.epsilon,
-        mean,
-        stddev,
-      )
+    filters = whitening.filters(
+      # A view; TensorFlow would copy the images, to a GPU if there is one.
+      np.asarray(images)[: self.num_images],
+      self.kernel_size[0],
+      self.epsilon,
+      mean,
+      stddev,
     )
+    # A new variable begins with what the chief gives; what is assigned to one
+    # stays with the worker that assigns it.
+    chiefs = tf.Variable(filters, trainable=False)
+    self.set_filters(chiefs.numpy())
 
   def set_filters(self, filters: np.ndarray) -> None:
     """Takes the filters.
