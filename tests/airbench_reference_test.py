@@ -108,7 +108,9 @@ def test_weights_and_statistics_after_one_and_three_steps():
   variables = dict(named(model))
   for key, variable in variables.items():
     variable.assign(reference[f'init/{key}'])
-  for index, batch in enumerate(zip(reference['x'], reference['y'])):
+  for index, batch in enumerate(
+    zip(reference['x'], reference['y'], strict=True)
+  ):
     images, labels = map(tf.constant, batch)
     logs = task.train_step((images, labels), model, optimizer)
     expected = reference['mean_loss'][index]

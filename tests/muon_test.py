@@ -18,7 +18,7 @@ from official_ext.modeling.optimization import (
 from official_ext.ops import newton_schulz
 
 REFERENCE = np.load(
-  pathlib.Path(__file__).parent / 'data' / 'muon_reference.npz'
+  pathlib.Path(__file__).parent / 'data' / 'airbench_reference.npz'
 )
 RANDOM = np.random.default_rng(0)
 
