@@ -12,11 +12,12 @@ from helpers import tiny
 from helpers.runs import assert_same_run
 from helpers.small_garden import SEGMENTATION, experiment_of
 
-from official_ext.checkpoints import transfer
+from official_ext.checkpoints import compatibility, transfer
 from official_ext.errors import UserError
 from official_ext.modeling.optimization.lookahead import Lookahead
 from official_ext.ops import placement
 from official_ext.progress import epoch_table
+from official_ext.schema.fields import Tie
 from official_ext.serving import trained_model
 
 
@@ -172,6 +173,9 @@ def test_a_run_that_looks_ahead_does_so_to_its_end(whole_run, shapes_dir):
   place = 'with trainer.optimizer_config.lookahead, but here there is none'
   with pytest.raises(UserError, match=place):
     tiny.run(shapes_dir, whole_run, without)
+  longer = tiny.config(shapes_dir, [*RECIPE, 'run.epochs = 3'])
+  assert longer.trainer.optimizer_config.lookahead.epochs == 3
+  compatibility.check(longer, str(whole_run), Tie.RUN)
 
 
 # Configs.
