@@ -36,7 +36,7 @@ def steps(folder: str, deviation: float | None = None) -> str:
   """Returns what each variant, by name, adds to the one before it.
 
   The deviation from run to run is taken to be the same for all. With and
-  without the mirror image are two figures of the same runs: their differences
+  without a view are two figures of the same runs: their differences
   are compared run by run, and have a deviation of their own.
 
   Args:
@@ -52,11 +52,13 @@ def steps(folder: str, deviation: float | None = None) -> str:
     accuracies = run_figures.accuracies(found)
     points = run_cells.points(accuracies, before, taken) if before else ''
     rows.append((variant, *summary.count_and_mean(accuracies), points))
-    mirror = run_figures.mirror_accuracies(found)
-    if mirror:
-      gains = [a - b for a, b in zip(mirror, accuracies, strict=True)]
-      mean = summary.count_and_mean(mirror)
-      rows.append((variant + summary.WITH_MIRROR, *mean, _mean_points(gains)))
+    for view, seen in run_figures.accuracies_over_views(found).items():
+      gains = [a - b for a, b in zip(seen, accuracies, strict=True)]
+      name, mean = (
+        summary.over_view(variant, view),
+        summary.count_and_mean(seen),
+      )
+      rows.append((name, *mean, _mean_points(gains)))
     before = accuracies
   points_head = 'points over the step before, 95% interval'
   table = markdown.table(('step', *run_cells.MEAN_HEAD, points_head), rows)

@@ -1,6 +1,7 @@
 """Figures of repeated runs, and what a few say about all that could be made."""
 
 import dataclasses
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
@@ -9,9 +10,9 @@ from typing import Any
 from scipy import stats
 
 from official_ext.errors import UserError
+from official_ext.progress import columns
 
 _CONFIDENCE = 0.95
-_MIRROR = 'test_accuracy_mirror'
 
 # The records of one variant.
 Records = Sequence[dict[str, Any]]
@@ -27,19 +28,23 @@ def accuracies(found: Records) -> list[float]:
   return of_last_epoch(found, 'test_accuracy')
 
 
-def mirror_accuracies(found: Records) -> list[float]:
-  """Returns the accuracies with the mirror image; none where not evaluated.
+def accuracies_over_views(found: Records) -> dict[str, list[float]]:
+  """Returns the accuracies over views such as 'mirror', by the views' names.
 
   Raises:
-    UserError: If some of the runs have one.
+    UserError: If some of the runs have one, and others do not.
   """
-  having = [record for record in found if _MIRROR in record['epochs'][-1]]
-  if having and len(having) < len(found):
-    raise UserError(
-      f'{len(having)} of the {len(found)} records of {found[0]["variant"]} '
-      f'have {_MIRROR}; train all of them alike.'
-    )
-  return of_last_epoch(having, _MIRROR)
+  rows = [record['epochs'][-1] for record in found]
+  keys = dict.fromkeys(itertools.chain(*map(columns.of_views, rows)))
+  for key in keys:
+    having = sum(key in row for row in rows)
+    if having < len(rows):
+      raise UserError(
+        f'{having} of the {len(found)} records of {found[0]["variant"]} '
+        f'have {key}; train all of them alike.'
+      )
+  names = columns.of_views(keys)
+  return {name: of_last_epoch(found, key) for key, name in names.items()}
 
 
 @dataclasses.dataclass(frozen=True)

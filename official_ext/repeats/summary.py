@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Sequence
 
+from official_ext.ops import views
 from official_ext.repeats import records, run_figures
 
 HEAD = (
@@ -14,7 +15,6 @@ HEAD = (
   'best, %',
   'seconds',
 )
-WITH_MIRROR = ', with the mirror image'
 
 
 def table(by_variant: records.ByVariant) -> str:
@@ -31,7 +31,7 @@ def rows(
 ) -> list[tuple[str, ...]]:
   """Returns the lines of the variants, in the order of their names.
 
-  What was evaluated with the mirror image too has a line for that.
+  What was evaluated over a view too has a line for that.
 
   Args:
     by_variant: The records.
@@ -44,11 +44,15 @@ def rows(
     seconds = _range([record['train_seconds'] for record in found])
     accuracies = run_figures.accuracies(found)
     lines.append((variant, *_cells(accuracies, deviation), seconds))
-    mirror = run_figures.mirror_accuracies(found)
-    if mirror:
-      name = variant + WITH_MIRROR
-      lines.append((name, *_cells(mirror, deviation), seconds))
+    for view, seen in run_figures.accuracies_over_views(found).items():
+      name = over_view(variant, view)
+      lines.append((name, *_cells(seen, deviation), seconds))
   return lines
+
+
+def over_view(variant: str, view: str) -> str:
+  """Returns what the accuracy of a variant over a view is called."""
+  return f'{variant}, {views.words(view)}'
 
 
 def count_and_mean(values: Sequence[float]) -> tuple[str, str]:
