@@ -397,6 +397,17 @@ def test_a_mistake_is_named(shapes_dir, small, binding, message):
     tiny.config(shapes_dir, binding.split('\n'))
 
 
+def test_images_that_are_too_small_are_refused():
+  params = exp_factory.get_exp_config('small_images').task
+  params.model.backbone = Backbone.choose(AirbenchConfig())
+  params.train_data.augmentations = []
+  arguments = params.train_data, 'train_data'
+  validation.check_fits(*arguments, [9, 32, 3], params.model)
+  message = 'airbench divides them by 8, so use at least 9 pixels a side'
+  with pytest.raises(UserError, match=message):
+    validation.check_fits(*arguments, [8, 32, 3], params.model)
+
+
 def test_a_detector_needs_levels_of_half_the_size():
   for padding in ('valid', 'same'):
     gin.clear_config()
