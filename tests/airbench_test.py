@@ -175,19 +175,17 @@ def test_gelu_is_the_exact_one(kind):
   x = tf.cast(tf.linspace(-6.0, 6.0, 301), kind)
   with tf.GradientTape() as tape:
     tape.watch(x)
-    y = activations.layer('gelu')(x)
+    y = activations.layer('gelu').activation(x)
   exact = tf.cast(x, tf.float64).numpy()
   normal = np.array([0.5 * math.erfc(-v / math.sqrt(2)) for v in exact])
   density = np.exp(-(exact**2) / 2) / math.sqrt(2 * math.pi)
   tolerance = 2e-6 if kind == tf.float32 else 5e-3
-  slope = tape.gradient(y, x)
-  for value, expected in [
-    (y, exact * normal),
-    (slope, normal + exact * density),
-  ]:
+  results = y, tape.gradient(y, x)
+  expected = exact * normal, normal + exact * density
+  for value, wanted in zip(results, expected, strict=True):
     assert value.dtype == kind
     np.testing.assert_allclose(
-      tf.cast(value, tf.float64), expected, rtol=tolerance, atol=tolerance
+      tf.cast(value, tf.float64), wanted, rtol=tolerance, atol=tolerance
     )
 
 
@@ -204,8 +202,10 @@ def test_gelu_is_made_of_what_tflite_and_onnx_have():
 
 def test_an_accelerator_computes_the_same():
   """By other operations where XLA compiles; maps of odd sizes are cut."""
-  x = tf.constant(RNG.normal(size=[4, 32, 32, 3]), tf.float32)
-  backbone = Airbench(channels=SMALL, activation='gelu', norm_epsilon=1e-12)
+  specs = tf_keras.layers.InputSpec(shape=[None, 20, 20, 3])
+  x = tf.constant(RNG.normal(size=[4, 20, 20, 3]), tf.float32)
+  options = {'depth': 1, 'activation': 'gelu', 'norm_epsilon': 1e-12}
+  backbone = Airbench(specs, channels=SMALL, **options)
 
   def step(x):
     with tf.GradientTape() as tape:
@@ -395,6 +395,17 @@ def test_batch_norm_is_keras_own_but_for_the_epsilon():
 def test_a_mistake_is_named(shapes_dir, small, binding, message):
   with pytest.raises(UserError, match=message):
     tiny.config(shapes_dir, binding.split('\n'))
+
+
+def test_images_that_are_too_small_are_refused():
+  params = exp_factory.get_exp_config('small_images').task
+  params.model.backbone = Backbone.choose(AirbenchConfig())
+  params.train_data.augmentations = []
+  arguments = params.train_data, 'train_data'
+  validation.check_fits(*arguments, [9, 32, 3], params.model)
+  message = 'airbench divides them by 8, so use at least 9 pixels a side'
+  with pytest.raises(UserError, match=message):
+    validation.check_fits(*arguments, [8, 32, 3], params.model)
 
 
 def test_a_detector_needs_levels_of_half_the_size():

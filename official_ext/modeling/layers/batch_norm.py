@@ -11,8 +11,8 @@ class BatchNormalization(tf_keras.layers.BatchNormalization):
   """Keras' layer with an epsilon below 1.001e-5.
 
   `tf.compat.v1.nn.fused_batch_norm`, which Keras calls, raises a smaller one to
-  that in silence, for the sake of a cuDNN long gone; the operation beneath does
-  not. Computed in float32 or less, the moving variance is the unbiased one.
+  that in silence, since older versions of cuDNN did not take it; the operation
+  beneath does not. As in Keras, the moving variance is the unbiased one.
   """
 
   def call(
