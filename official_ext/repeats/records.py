@@ -12,7 +12,7 @@ from official_ext.errors import UserError
 from official_ext.files import safe_yaml, whole
 from official_ext.progress import epoch_table
 from official_ext.repeats import settings
-from official_ext.runs import data_record
+from official_ext.runs import data_record, right_images
 
 # What a run's folder calls the gin text that it was begun with.
 REQUESTED = 'requested.gin'
@@ -51,7 +51,7 @@ def make(model_dir: pathlib.Path, variant: str, recipe: str) -> dict[str, Any]:
   """Returns the record of a finished run, which names no place on a machine.
 
   It holds the variant, the recipe and the seed; the settings; precision and
-  devices; which images it had; versions, the CPU's and the GPU's name; the rows
+  devices; which images it had, and which of the tested are right; versions, the CPU's and the GPU's name; the rows
   of `epochs.jsonl`; and of these, the last test accuracy (0 to 1) and the
   seconds of training. A run that was gone on with in other versions, or on
   another machine, has those before as `earlier_versions`.
@@ -103,6 +103,7 @@ def _make(model_dir: pathlib.Path, variant: str, recipe: str) -> dict[str, Any]:
     **_data(model_dir),
     'versions': json.loads(versions.read_text()),
     **({'earlier_versions': earlier} if earlier else {}),
+    **_right(model_dir, rows[-1]['step']),
     'test_accuracy': rows[-1]['test_accuracy'],
     'train_seconds': rows[-1]['total_train_seconds'],
     'epochs': rows,
@@ -113,6 +114,12 @@ def _data(model_dir: pathlib.Path) -> dict[str, Any]:
   """Returns what is recorded of the images; nothing of an older run."""
   found = data_record.read(model_dir)
   return {'data': data_record.plain(found)} if found else {}
+
+
+def _right(model_dir: pathlib.Path, step: int) -> dict[str, Any]:
+  """Returns which test images were right; nothing of an older run."""
+  found = right_images.read(model_dir, step)
+  return {'right_images': found} if found else {}
 
 
 def requested(model_dir: pathlib.Path) -> settings.Settings:
@@ -186,7 +193,25 @@ def read(path: pathlib.Path) -> dict[str, Any]:
       f'{path}: test_accuracy={record["test_accuracy"]} is not that of the '
       f'last epoch, {last["test_accuracy"]}; restore the file.'
     )
+  _check_right(record, path)
   return record
+
+
+def _check_right(record: dict[str, Any], path: pathlib.Path) -> None:
+  """Raises where the images that are right are not as many as it says."""
+  for name, packed in record.get('right_images', {}).items():
+    try:
+      count = record['data']['test']['num_examples']
+      right = right_images.unpack(packed, count).mean()
+      told = record['epochs'][-1][f'test_{name}']
+      same = math.isclose(right, told, abs_tol=1e-6)
+    except (ValueError, LookupError, TypeError):
+      same = False
+    if not same:
+      raise UserError(
+        f'{path}: right_images.{name} is not that of the last epoch; restore '
+        'the file.'
+      )
 
 
 def write(path: pathlib.Path, record: dict[str, Any]) -> None:

@@ -44,6 +44,8 @@ class ImageClassificationTask(
       it compiles that of the training.
     train_size: Height and width to train on, where a step is traced; None for
       those of the images.
+    right: Which test images were right in the last evaluation, those of this
+      process, bool `[count]` in their order, by accuracy.
   """
 
   compiles_validation = True
@@ -60,6 +62,7 @@ class ImageClassificationTask(
     self._losses = _garden_task(params, params.losses)
     self.data = data_sets.DataSets(params)
     self.train_size: tuple[int, int] | None = None
+    self.right: dict[str, np.ndarray] = {}
     self._devices: list[str] = ['']
     self._resident: dict[bool, resident.ResidentImages] = {}
 
@@ -224,18 +227,24 @@ class ImageClassificationTask(
     model: tf_keras.Model,
     metrics: list[tf_keras.metrics.Metric] | None = None,
   ) -> dict[str, Any]:
-    """Evaluates a batch; the loss is among the metrics, not in the logs."""
-    images, labels = inputs
+    """Evaluates a batch; the loss is among the metrics, not in the logs.
+
+    Returns:
+      bool `[batch]` for each accuracy, by its name: which images are right.
+    """
+    images, classes = inputs
     params = self.task_config.validation_data
     if preprocessing.on_device(params):
       images = self._resident[False].gather(images)
       images = preprocessing.for_evaluation(images, params)
+    labels = classes
     if self.task_config.losses.one_hot:
-      labels = tf.one_hot(labels, self.task_config.model.num_classes)
+      labels = tf.one_hot(classes, self.task_config.model.num_classes)
     logits = self.inference_step(images, model)
     names = self.task_config.evaluation.views
     over_views = {views.metric_name(name): name for name in names}
     seen: dict[views.Look, tf.Tensor] = {views.PLAIN: logits}
+    right = {}
     for metric in metrics or []:
       view = over_views.get(metric.name)
       judged = logits
@@ -247,6 +256,36 @@ class ImageClassificationTask(
           view,
         )
       self.process_metrics([metric], labels, judged)
+      if view or metric.name == 'accuracy':
+        found = tf.argmax(judged, axis=-1, output_type=classes.dtype)
+        right[metric.name] = found == classes
+    return right
+
+  def aggregate_logs(
+    self, state: dict[str, list[Any]] | None, step_outputs: dict[str, Any]
+  ) -> dict[str, list[Any]]:
+    """Returns, for each output of `validation_step`, those of all steps."""
+    state = state or {}
+    for name, replicas in step_outputs.items():
+      state.setdefault(name, []).append(replicas)
+    return state
+
+  def reduce_aggregated_logs(
+    self,
+    aggregated_logs: dict[str, list[Any]],
+    global_step: tf.Tensor | None = None,
+  ) -> dict[str, Any]:
+    """Keeps which images were right; there is nothing more to log.
+
+    Each replica has evaluated images that follow one another.
+    """
+    del global_step
+    self.right = {
+      name: np.concatenate(
+        [np.concatenate(r) for r in zip(*steps, strict=True)]
+      )
+      for name, steps in aggregated_logs.items()
+    }
     return {}
 
 

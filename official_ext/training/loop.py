@@ -1,6 +1,7 @@
 """Runs a trainer through Garden's runner."""
 
 import contextlib
+import functools
 import io
 from typing import Any
 
@@ -10,6 +11,7 @@ from official.core import actions, train_lib
 
 from official_ext.checkpoints import writing
 from official_ext.progress.epoch_table import EpochTable, EvaluationTable
+from official_ext.runs import right_images
 from official_ext.training.controller import Controller
 from official_ext.training.start import Start
 
@@ -42,7 +44,10 @@ def run(start: Start) -> list[dict[str, Any]]:
       trainer=start.trainer,
       controller_cls=Controller,
       train_actions=[table.train_action],
-      eval_actions=[table.eval_action],
+      eval_actions=[
+        table.eval_action,
+        functools.partial(_write_right_images, start),
+      ],
       enable_async_checkpointing=start.team.saves_beside,
     )
     table.begin()
@@ -52,6 +57,19 @@ def run(start: Start) -> list[dict[str, Any]]:
       with writing.writing(request.model_dir):
         writing.finish(start.trainer.checkpoint)
   return table.rows
+
+
+def _write_right_images(start: Start, logs: Any) -> None:
+  """Writes which test images are right, where this process knows all."""
+  del logs
+  request, right = start.team.request, getattr(start.trainer.task, 'right', {})
+  if not (right and request.records and request.data):
+    return
+  count = request.data.test.info.num_examples
+  if all(len(found) == count for found in right.values()):
+    step = int(start.trainer.global_step.numpy())
+    with writing.writing(request.model_dir):
+      right_images.write(request.model_dir, step, right)
 
 
 class _Runner(train_lib.OrbitExperimentRunner):
