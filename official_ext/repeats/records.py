@@ -51,10 +51,11 @@ def make(model_dir: pathlib.Path, variant: str, recipe: str) -> dict[str, Any]:
   """Returns the record of a finished run, which names no place on a machine.
 
   It holds the variant, the recipe and the seed; the settings; precision and
-  devices; which images it had, and which of the tested are right; versions, the CPU's and the GPU's name; the rows
-  of `epochs.jsonl`; and of these, the last test accuracy (0 to 1) and the
-  seconds of training. A run that was gone on with in other versions, or on
-  another machine, has those before as `earlier_versions`.
+  devices; which images it had, and which of the test images were right;
+  versions, the CPU's and the GPU's name; the rows of `epochs.jsonl`; and of
+  these, the last test accuracy (0 to 1) and the seconds of training. A run that
+  was gone on with in other versions, or on another machine, has those before as
+  `earlier_versions`.
 
   Args:
     model_dir: The run's folder.
