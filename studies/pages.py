@@ -92,14 +92,15 @@ def _table(match: re.Match[str], page: str) -> str:
       raise UserError(
         f'{page}: a table of {kind} has no use for {option}; leave it out.'
       )
-    options[name] = _deviation(value, page) if name == 'deviation' else value
+    is_number = name in ('deviation', 'target')
+    options[name] = _share(name, value, page) if is_number else value
   return match['begin'] + KINDS[kind](folder, **options) + match['end']
 
 
-def _deviation(points: str, page: str) -> float:
+def _share(name: str, points: str, page: str) -> float:
   if not re.fullmatch(r'\d+(\.\d+)?', points) or not float(points):
     raise UserError(
-      f'{page}: deviation={points} is no number of points above 0; give one '
-      'such as 0.15.'
+      f'{page}: {name}={points} is no number of points above 0; give one such '
+      'as 0.15.'
     )
   return float(points) / 100

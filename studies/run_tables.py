@@ -7,7 +7,10 @@ from studies import markdown, run_cells
 
 
 def runs(
-  folder: str, deviation: float | None = None, only: str | None = None
+  folder: str,
+  deviation: float | None = None,
+  only: str | None = None,
+  target: float | None = None,
 ) -> str:
   """Returns the table of means and intervals.
 
@@ -16,6 +19,7 @@ def runs(
     deviation: From run to run, of accuracies of 0 to 1, known from elsewhere,
       for the intervals; None to take that of the runs.
     only: The one variant to show; None for all.
+    target: An accuracy of 0 to 1; how many runs reach it has a column.
 
   Raises:
     UserError: If there is no such variant.
@@ -24,7 +28,9 @@ def runs(
   if only is not None:
     run_cells.check_variant(by_variant, only, folder)
     by_variant = {only: by_variant[only]}
-  table = markdown.table(summary.HEAD, summary.rows(by_variant, deviation))
+  table = markdown.table(
+    summary.head(target), summary.rows(by_variant, deviation, target)
+  )
   if deviation is None:
     return table
   found = map(run_figures.accuracies, by_variant.values())

@@ -9,7 +9,8 @@ A table stands between `<!-- table: KIND FOLDER -->`, the folder being one of
 records, and `<!-- end table -->`. Of the records that `official_ext.repeat`
 writes, the kinds are
 
-  runs            means and intervals; only=NAME shows one variant
+  runs            means and intervals; only=NAME shows one variant, target=94
+                  counts the runs that reach 94%
   costs           changes against their recipe; bold=NAME marks one, and parts
                   of it
   costs_by_seed   the same with what a seed adds to all of them taken out

@@ -87,14 +87,19 @@ def folder(tmp_path):
 
 def test_tables_by_hand(folder):
   assert run_tables.runs(str(folder)) == (
-    '| recipe | runs | mean, % | deviation | 95% interval | best, % | seconds |'
-    '\n| --- | --- | --- | --- | --- | --- | --- |\n'
-    '| recipe | 2 | 91.00 | 1.41 | 78.29 to 103.71 | 92.00 | 1,000 to 1,001 '
-    '|\n'
-    '| worse | 1 | 81.00 |  |  | 81.00 | 1,000 |\n'
+    '| recipe | runs | mean, % | deviation | 95% interval | least, % | best, % '
+    '| seconds |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n'
+    '| recipe | 2 | 91.00 | 1.41 | 78.29 to 103.71 | 90.00 | 92.00 | 1,000 to '
+    '1,001 |\n'
+    '| worse | 1 | 81.00 |  |  | 81.00 | 81.00 | 1,000 |\n'
   )
   assert run_tables.runs(str(folder), only='worse').splitlines()[2:] == [
-    '| worse | 1 | 81.00 |  |  | 81.00 | 1,000 |'
+    '| worse | 1 | 81.00 |  |  | 81.00 | 81.00 | 1,000 |'
+  ]
+  assert run_tables.runs(str(folder), target=0.92).splitlines()[2:] == [
+    '| recipe | 2 | 91.00 | 1.41 | 78.29 to 103.71 | 90.00 | 92.00 | 1 | 1,000 '
+    'to 1,001 |',
+    '| worse | 1 | 81.00 |  |  | 81.00 | 81.00 | 0 | 1,000 |',
   ]
   message = 'no record of best, but of recipe, worse; name one'
   with pytest.raises(UserError, match=message):
@@ -249,8 +254,8 @@ def test_steps_by_hand(tmp_path):
   ]
   lines = summary.table(records.read_all(str(tmp_path))).splitlines()
   assert [re.split(' {2,}', line)[-6:] for line in lines[3:]] == [
-    ['2', '81.00', '1.41', '68.29 to 93.71', '82.00', '1,000 to 1,001'],
-    ['2', '83.00', '2.83', '57.59 to 108.41', '85.00', '1,000 to 1,001'],
+    ['81.00', '1.41', '68.29 to 93.71', '80.00', '82.00', '1,000 to 1,001'],
+    ['83.00', '2.83', '57.59 to 108.41', '81.00', '85.00', '1,000 to 1,001'],
   ]
 
 
