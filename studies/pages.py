@@ -14,6 +14,7 @@ from studies import (
   run_tables,
   seed_table,
   settings_tables,
+  variance_table,
 )
 
 KINDS: dict[str, Callable[..., str]] = {
@@ -26,6 +27,7 @@ KINDS: dict[str, Callable[..., str]] = {
   'exports': figure_tables.exports,
   'profile': figure_tables.profile,
   'gpu': gpu_table.gpu,
+  'variance': variance_table.variance,
 }
 
 # A table that says itself that there is nothing yet.

@@ -15,8 +15,9 @@ writes, the kinds are
                   of it
   costs_by_seed   the same with what a seed adds to all of them taken out
   steps           each variant, by name, against the one before it
+  variance        what of the deviation is each test image's own
 
-and all but costs_by_seed take deviation=POINTS, a published deviation from run
+and runs, costs and steps take deviation=POINTS, a published deviation from run
 to run, after FOLDER. With --check nothing is written, and the exit status is 1
 if a table, or what the plot draws, would change. Without it the plot is always
 drawn anew.

@@ -4,6 +4,7 @@ import json
 import re
 import types
 
+import numpy as np
 import pytest
 from helpers import example_records
 from helpers.commands import ROOT
@@ -11,6 +12,7 @@ from matplotlib import figure
 
 from official_ext.errors import UserError
 from official_ext.repeats import records, run_figures, summary
+from official_ext.runs import right_images
 from studies import (
   cost_table,
   figure_tables,
@@ -22,6 +24,7 @@ from studies import (
   run_tables,
   seed_table,
   tables,
+  variance_table,
 )
 
 
@@ -104,6 +107,29 @@ def test_tables_by_hand(folder):
   message = 'no record of best, but of recipe, worse; name one'
   with pytest.raises(UserError, match=message):
     run_tables.runs(str(folder), only='best')
+
+
+def test_variance_by_hand(tmp_path):
+  """Two runs of ten images, of which two differ: 7 and 9 are right.
+
+  Each of the two has a variance of 1/2, so √1 / 10 is the images' alone; the
+  deviation is 0.2 / √2, the rest √(0.02 − 0.01).
+  """
+  split = {'tfds_name': 'x', 'version': '1', 'split': 'test', 'digest': ''}
+  for seed, count in enumerate((7, 9)):
+    record = example_records.record_of('recipe', seed, count / 10)
+    record['data'] = {'test': {**split, 'num_examples': 10}}
+    bits = right_images.pack(np.arange(10) < count)
+    record['right_images'] = {'accuracy': bits}
+    records.write(tmp_path / f'recipe-seed{seed}.json', record)
+  example_records.write(tmp_path, 'older', 0, 0.5)
+  # 12.7062 × 0.141421 ÷ √2 around the mean.
+  assert variance_table.variance(str(tmp_path)).splitlines()[2:] == [
+    '| recipe | 2 | 80.00 ± 127.06 | 14.14 | 10.00 | 10.00 | 7 | 1 |'
+  ]
+  (tmp_path / 'recipe-seed1.json').unlink()
+  with pytest.raises(UserError, match='has no variant of two runs whose rec'):
+    variance_table.variance(str(tmp_path))
 
 
 def test_costs_by_hand(folder):
