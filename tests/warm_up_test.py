@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import time
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from helpers.commands import CONTEXT
 from official_ext.machine import compile_cache, gpus
 from official_ext.ops import placement
 from official_ext.progress import bar, epoch_table
-from official_ext.training import optimizers, start, trainer, warm_up
+from official_ext.training import optimizers, session, start, trainer, warm_up
 
 AVERAGE = [
   'small_images.average = @moving_average()',
@@ -68,6 +69,22 @@ def test_the_time_of_compiling_is_apart(shapes_dir, tmp_path, capsys):
   # To trace a step takes longer than a step of this network.
   assert first > rows[0]['train_seconds']
   assert f'Compiling took {first:.1f} s' in capsys.readouterr().out
+  walls = [row['wall_seconds'] for row in rows]
+  assert walls == sorted(walls)
+  each = ('train_seconds', 'test_seconds', 'compile_seconds')
+  assert walls[-1] > sum(row[key] for row in rows for key in each)
+
+
+def test_a_run_that_is_gone_on_with_counts_both_commands(shapes_dir, tmp_path):
+  took = 0.0
+  for epochs in (2, 3):
+    asked = tiny.experiment_of(shapes_dir, [f'run.epochs = {epochs}'])
+    begin = time.monotonic()
+    session.run(asked, 'train_and_eval', str(tmp_path), arguments=[])
+    took += time.monotonic() - begin
+    wall = epoch_table.read(tmp_path / 'epochs.jsonl')[-1]['wall_seconds']
+    # After the last row it says what came out.
+    assert took - 2 < wall < took
 
 
 def train_by_xla(shapes_dir, folder, results):

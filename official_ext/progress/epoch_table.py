@@ -5,6 +5,7 @@ import fcntl
 import json
 import pathlib
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -54,7 +55,9 @@ class EpochTable:
   A row holds the epoch, the step, the learning rate of the epoch's last step,
   mean loss and accuracy (0 to 1) in training (with augmentation and any label
   smoothing, while the weights change) and on the test set (without),
-  and seconds. The total counts training only, as in cifar10-fast. Where the
+  and seconds. The total counts training only, as in cifar10-fast;
+  `wall_seconds` count all that commands took up to the row, from where they
+  began. Where the
   task evaluates over views too, such as mirror images, the accuracies over them
   stand beside the plain one; where test classes are of unequal size, the mean
   of their accuracies does. A task without accuracy has its loss and the
@@ -69,6 +72,7 @@ class EpochTable:
     trainer: base_trainer.Trainer,
     progress: Progress,
     evaluates: bool,
+    begun: float,
   ):
     """Takes what the rows are made of.
 
@@ -77,11 +81,14 @@ class EpochTable:
       trainer: Its global step, metrics and config are read.
       progress: Keeps the time.
       evaluates: Whether an evaluation ends an epoch; else a training loop does.
+      begun: When the command was, in seconds since the epoch.
     """
     self._path = pathlib.Path(model_dir) / FILE_NAME if model_dir else None
     self._trainer = trainer
     self._progress = progress
     self._evaluates = evaluates
+    self._begun = begun
+    self._wall_seconds_before = 0.0
     self._out = sys.stdout
     train_metrics = getattr(trainer, 'train_metrics', None)
     test_metrics = trainer.validation_metrics if evaluates else []
@@ -113,6 +120,8 @@ class EpochTable:
     if self.rows and self.rows[-1]['step'] == step:
       # The row was written after the checkpoint, and has its seconds.
       self._progress.take_seconds('train')
+    if self.rows:
+      self._wall_seconds_before = self.rows[-1].get('wall_seconds', 0.0)
     if self._has_accuracy:
       self._say_head((*_COMMON, *self._train_keys, *self._test_keys))
     for row in self.rows:
@@ -163,6 +172,7 @@ class EpochTable:
       'total_train_seconds': total + seconds,
       'test_seconds': self._progress.take_seconds('test'),
       'compile_seconds': self._progress.take_seconds('compile'),
+      'wall_seconds': self._wall_seconds_before + time.time() - self._begun,
     }
     self.rows.append(row)
     if self._path:

@@ -53,8 +53,9 @@ def make(model_dir: pathlib.Path, variant: str, recipe: str) -> dict[str, Any]:
   It holds the variant, the recipe and the seed; the settings; precision and
   devices; which images it had, and which of the test images were right;
   versions, the CPU's and the GPU's name; the rows of `epochs.jsonl`; and of
-  these, the last test accuracy (0 to 1) and the seconds of training. A run that
-  was gone on with in other versions, or on another machine, has those before as
+  these, the last test accuracy (0 to 1) and the seconds of training, of
+  compiling, and of all from the command to the result. A run that was gone on
+  with in other versions, or on another machine, has those before as
   `earlier_versions`.
 
   Args:
@@ -107,6 +108,8 @@ def _make(model_dir: pathlib.Path, variant: str, recipe: str) -> dict[str, Any]:
     **_right(model_dir, rows[-1]['step']),
     'test_accuracy': rows[-1]['test_accuracy'],
     'train_seconds': rows[-1]['total_train_seconds'],
+    'compile_seconds': sum(row.get('compile_seconds', 0.0) for row in rows),
+    'wall_seconds': rows[-1].get('wall_seconds'),
     'epochs': rows,
   }
 

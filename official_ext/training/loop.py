@@ -32,6 +32,7 @@ def run(start: Start) -> list[dict[str, Any]]:
     start.trainer,
     start.progress,
     evaluates=request.evaluates,
+    begun=request.begun,
   )
   # Orbit prints what it also logs; the table says it in a line.
   with contextlib.redirect_stdout(io.StringIO()):

@@ -20,6 +20,7 @@ _TIMES = {
   'train_seconds',
   'total_train_seconds',
   'test_seconds',
+  'wall_seconds',
 }
 
 
