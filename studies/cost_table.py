@@ -12,6 +12,7 @@ _HEAD = (
   'sets',
   *run_cells.MEAN_HEAD,
   'points against the recipe, 95% interval',
+  'p',
   'mean training accuracy, %',
 )
 
@@ -33,7 +34,7 @@ def costs(
   Args:
     folder: That of the records.
     deviation: From run to run, of accuracies of 0 to 1, known from elsewhere;
-      None to take that of the runs.
+      None to take that of the runs, which Dunnett's test needs.
     bold: A change whose name is to be bold, with those that set a part of what
       it sets; None for none.
 
@@ -53,12 +54,29 @@ def costs(
     map(run_figures.accuracies, alike), deviation
   )
   parts = _parts(sets, bold)
+  chances = {} if deviation else _chances(base, changes)
   rows = [
-    _row(name in parts, sets[name], found, base, taken)
+    _row(name in parts, sets[name], found, base, taken, chances.get(name))
     for name, found in changes.items()
   ]
   table = markdown.table(_HEAD, [_recipe_row(base), *rows])
   return table + run_cells.below(told)
+
+
+def _chances(
+  base: run_figures.Records, changes: records.ByVariant
+) -> dict[str, float]:
+  """Returns how likely the changes' differences are by chance, where told."""
+  near = {
+    name: run_figures.accuracies(found)
+    for name, found in changes.items()
+    if is_near(found, base)
+  }
+  if not near or len(base) < 2:
+    return {}
+  values = list(near.values())
+  found = run_statistics.dunnett(values, run_figures.accuracies(base))
+  return dict(zip(near, found, strict=True))
 
 
 def base_and_changes(
@@ -113,7 +131,7 @@ def _parts(sets: Mapping[str, Sequence[str]], whole: str | None) -> set[str]:
 
 def _recipe_row(base: run_figures.Records) -> tuple[str, ...]:
   mean = summary.count_and_mean(run_figures.accuracies(base))
-  return base[0]['variant'], '', *mean, '', _training(base)
+  return base[0]['variant'], '', *mean, '', '', _training(base)
 
 
 def _row(
@@ -122,6 +140,7 @@ def _row(
   found: run_figures.Records,
   base: run_figures.Records,
   deviation: run_statistics.Deviation | None,
+  chance: float | None,
 ) -> tuple[str, ...]:
   """Returns the line of a change, of which these are the records."""
   name = found[0]['variant']
@@ -132,6 +151,7 @@ def _row(
     ', '.join(f'`{line}`' for line in sets),
     *summary.count_and_mean(accuracies),
     run_cells.points(accuracies, run_figures.accuracies(base), taken),
+    run_cells.chance(chance),
     _training(found),
   )
 

@@ -11,6 +11,7 @@ from studies import (
   cost_table,
   figure_tables,
   gpu_table,
+  ledger_table,
   run_tables,
   seed_table,
   settings_tables,
@@ -27,6 +28,7 @@ KINDS: dict[str, Callable[..., str]] = {
   'exports': figure_tables.exports,
   'profile': figure_tables.profile,
   'gpu': gpu_table.gpu,
+  'ledger': ledger_table.ledger,
   'variance': variance_table.variance,
 }
 

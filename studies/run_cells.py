@@ -53,6 +53,13 @@ def with_interval(
   return f'{text} ± {scale * half_width:.{digits}f}'
 
 
+def chance(value: float | None) -> str:
+  """Returns a p-value, to two digits; nothing where there is none."""
+  if value is None:
+    return ''
+  return '< 0.01' if value < 0.005 else f'{value:.2f}'
+
+
 def accuracy_deviation(
   groups: Iterable[Sequence[float]], published: float | None
 ) -> tuple[run_statistics.Deviation | None, str]:

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from scipy import stats
 
 from official_ext.repeats import run_figures
 
@@ -61,6 +62,36 @@ def difference(
   return above, run_figures.t(deviation.degrees_of_freedom) * error
 
 
+def dunnett(
+  groups: Sequence[Sequence[float]], control: Sequence[float]
+) -> list[float]:
+  """Returns how likely each group's difference is by chance alone.
+
+  Of as many comparisons with one control, Dunnett's test counts how likely the
+  largest of all is (https://doi.org/10.1080/01621459.1955.10501294).
+
+  Args:
+    groups: Figures of each change; one will do.
+    control: Figures without any; two at least, of one deviation with all.
+  """
+  # Its integral is taken at random points, always the same ones.
+  result = stats.dunnett(*groups, control=control, rng=0)
+  return [float(p) for p in np.atleast_1d(result.pvalue)]
+
+
+def holm(chances: Sequence[float]) -> list[float]:
+  """Returns chances of single tests, corrected for how many tests there are.
+
+  By Holm's method (https://www.jstor.org/stable/4615733).
+  """
+  corrected, largest = [0.0] * len(chances), 0.0
+  ranked = sorted(range(len(chances)), key=lambda index: chances[index])
+  for rank, index in enumerate(ranked):
+    largest = max(largest, chances[index] * (len(chances) - rank))
+    corrected[index] = min(1.0, largest)
+  return corrected
+
+
 @dataclasses.dataclass(frozen=True)
 class SeedFit:
   """Figures as sums of what a variant, a seed and chance add to them.
@@ -78,15 +109,30 @@ class SeedFit:
 
   def difference(self, variant: int) -> tuple[float, float | None]:
     """Returns how far a variant is above the first, as `difference` does."""
-    contrast = np.zeros_like(self.coefficients)
-    contrast[variant], contrast[0] = 1, -1
-    above = float(contrast @ self.coefficients)
+    above, error = self._contrast(variant)
     if self.deviation is None:
       return above, None
-    error = self.deviation.value * math.sqrt(
-      contrast @ self.covariance @ contrast
-    )
     return above, run_figures.t(self.deviation.degrees_of_freedom) * error
+
+  def chance(self, variant: int) -> float:
+    """Returns how likely that difference is by chance alone.
+
+    Raises:
+      ValueError: If the sums leave nothing to chance.
+    """
+    above, error = self._contrast(variant)
+    if self.deviation is None:
+      raise ValueError('no deviation of chance is known.')
+    degrees = self.deviation.degrees_of_freedom
+    return float(2 * stats.t.sf(abs(above) / error, degrees))
+
+  def _contrast(self, variant: int) -> tuple[float, float]:
+    """Returns a difference from the first, and its standard error."""
+    contrast = np.zeros_like(self.coefficients)
+    contrast[variant], contrast[0] = 1, -1
+    deviation = self.deviation.value if self.deviation else 0.0
+    error = deviation * math.sqrt(contrast @ self.covariance @ contrast)
+    return float(contrast @ self.coefficients), error
 
 
 def fit_by_seed(variants: Sequence[Mapping[int, float]]) -> SeedFit:

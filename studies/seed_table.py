@@ -15,6 +15,7 @@ _HEAD = (
   'change',
   'runs',
   'points against the recipe with the same seeds, 95% interval',
+  'p',
   'test loss against the recipe with the same seeds, 95% interval',
 )
 
@@ -44,11 +45,17 @@ def costs_by_seed(folder: str) -> str:
     )
     for key in ('test_accuracy', 'test_loss')
   )
+  chances = run_statistics.holm(
+    [accuracies.chance(n) for n in range(1, 1 + len(alike))]
+    if accuracies.deviation
+    else []
+  )
   rows = [
     (
       found[0]['variant'],
       str(len(found)),
       run_cells.with_interval(*accuracies.difference(number), 2, scale=100),
+      run_cells.chance(chances[number - 1] if chances else None),
       run_cells.with_interval(*losses.difference(number), 4),
     )
     for number, found in enumerate(alike, start=1)

@@ -9,6 +9,7 @@ import pytest
 from helpers import example_records
 from helpers.commands import ROOT
 from matplotlib import figure
+from scipy import stats
 
 from official_ext.errors import UserError
 from official_ext.repeats import records, run_figures, summary
@@ -16,6 +17,7 @@ from official_ext.runs import right_images
 from studies import (
   cost_table,
   figure_tables,
+  ledger_table,
   markdown,
   pages,
   plot,
@@ -109,6 +111,23 @@ def test_tables_by_hand(folder):
     run_tables.runs(str(folder), only='best')
 
 
+def test_a_ledger_by_hand(tmp_path):
+  record = example_records.record_of('a', 1, 0.9412)
+  record['versions'] = {'tensorflow': '2.20.0', 'cpu': 'AMD EPYC', 'cores': 2}
+  record['versions'] |= {'gpu': 'none', 'commit': '1234567'}
+  record |= {'compile_seconds': 2.4, 'wall_seconds': 1030.0}
+  records.write(tmp_path / 'a-seed1.json', record)
+  example_records.write(tmp_path, 'older', 0, 0.5)
+  assert ledger_table.ledger(str(tmp_path)).splitlines()[2:] == [
+    '| a, seed 1 | 94.12 | AMD EPYC × 2 | float32 | 2.20.0 | 1234567 | 2 | '
+    '1,001 | 1,030 |',
+    '| older, seed 0 | 50.00 |  | float32 |  |  |  | 1,000 |  |',
+  ]
+  record['versions']['gpu'] = 'NVIDIA H200'
+  records.write(tmp_path / 'a-seed1.json', record)
+  assert '| NVIDIA H200 |' in ledger_table.ledger(str(tmp_path))
+
+
 def test_variance_by_hand(tmp_path):
   """Two runs of ten images, of which two differ: 7 and 9 are right.
 
@@ -132,14 +151,36 @@ def test_variance_by_hand(tmp_path):
     variance_table.variance(str(tmp_path))
 
 
+def test_chances_of_several_comparisons():
+  assert run_statistics.holm([0.01, 0.04, 0.03]) == pytest.approx(
+    [0.03, 0.06, 0.06]
+  )
+  assert run_statistics.holm([0.6, 0.7]) == [1.0, 1.0]
+  assert run_statistics.holm([]) == []
+  control = [0.0, 0.1, 0.2]
+  groups = [[0.5, 0.6], [0.15, 0.25], [0.05, 0.15]]
+  found = run_statistics.dunnett(groups, control)
+  squares = 0.02 + 3 * 0.005
+  for group, chance in zip(groups, found, strict=True):
+    above = np.mean(group) - np.mean(control)
+    t = above / np.sqrt(squares / 5 * (1 / 2 + 1 / 3))
+    alone = 2 * stats.t.sf(abs(t), 5)
+    # Between that of one comparison and Bonferroni's.
+    assert alone < chance < min(1.0001, 3 * alone)
+  assert found == run_statistics.dunnett(groups, control)
+
+
 def test_costs_by_hand(folder):
-  """12.7062 × 0.0141421 × √(1 + 1/2)."""
+  """12.7062 × 0.0141421 × √(1 + 1/2).
+
+  One comparison is a t-test: t is 1/√3, of one degree, so p 1 − 2/π · 30°.
+  """
   example_records.write(folder, 'near', 0, 0.9, _NO_FLIP)
   assert cost_table.costs(str(folder)).splitlines()[2:] == [
-    '| recipe |  | 2 | 91.00 |  | 99.00 |',
+    '| recipe |  | 2 | 91.00 |  |  | 99.00 |',
     # Too far for the interval.
-    f'| worse | {_SETS_NO_FLIP} | 1 | 81.00 | -10.00 | 99.00 |',
-    f'| near | {_SETS_NO_FLIP} | 1 | 90.00 | -1.00 ± 22.01 | 99.00 |',
+    f'| worse | {_SETS_NO_FLIP} | 1 | 81.00 | -10.00 |  | 99.00 |',
+    f'| near | {_SETS_NO_FLIP} | 1 | 90.00 | -1.00 ± 22.01 | 0.67 | 99.00 |',
     '',
     'Deviation from run to run behind the intervals: 1.41 points, with 1 '
     'degree of freedom.',
@@ -158,7 +199,8 @@ def test_costs_by_seed_by_hand(folder):
   table = seed_table.costs_by_seed(str(folder))
   # Losses 0.1 and 0.08, 0.2 and 0.156: a deviation of 0.012.
   assert table.splitlines()[2:] == [
-    '| near | 2 | +0.10 ± 1.27 | +0.0880 ± 0.1525 |',
+    # With one degree, a t of 1 has a p of 1/2.
+    '| near | 2 | +0.10 ± 1.27 | 0.50 | +0.0880 ± 0.1525 |',
     '',
     'Deviation from run to run behind the intervals: 0.10 points, with 1 '
     'degree of freedom; of the loss 0.0120, with as many.',
@@ -166,7 +208,7 @@ def test_costs_by_seed_by_hand(folder):
   (folder / 'near-seed1.json').unlink()
   # As low as seed 0 of the recipe, and nothing is left to tell chance by.
   table = seed_table.costs_by_seed(str(folder))
-  assert table.splitlines()[2:] == ['| near | 1 | +0.00 | +0.1000 |']
+  assert table.splitlines()[2:] == ['| near | 1 | +0.00 |  | +0.1000 |']
   (folder / 'near-seed0.json').unlink()
   example_records.write(folder, 'near', 2, 0.9)
   message = 'near has none of the seeds of recipe; train it with seed 0'
