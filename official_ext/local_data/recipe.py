@@ -133,9 +133,9 @@ def peak_learning_rate(batch: int) -> float:
 def epochs(num_train: int) -> int:
   """Returns passes over the data: 24 of 50,000 images, as the original has.
 
-  A quarter of the images is seen twice as often, up to 400 times.
+  An eighth of the images is seen four times as often, half of the work in all.
   """
-  return min(400, round(24 * max(1.0, math.sqrt(50_000 / num_train))))
+  return min(800, round(24 * max(1.0, (50_000 / num_train) ** (2 / 3))))
 
 
 def _augmentation(facts: Facts) -> list[Choice]:
