@@ -37,7 +37,7 @@ def _row(record: dict[str, Any]) -> tuple[str, ...]:
   return (
     f'{record["variant"]}, seed {record["seed"]}',
     f'{100 * record["test_accuracy"]:.2f}',
-    _machine(versions),
+    machine(versions),
     record['runtime']['mixed_precision_dtype'],
     versions.get('tensorflow', ''),
     versions.get('commit', ''),
@@ -47,7 +47,7 @@ def _row(record: dict[str, Any]) -> tuple[str, ...]:
   )
 
 
-def _machine(versions: dict[str, Any]) -> str:
+def machine(versions: dict[str, Any]) -> str:
   """Returns the GPU, or else the CPU and how many cores of it were used."""
   gpu, cpu = versions.get('gpu', 'none'), versions.get('cpu', '')
   if gpu != 'none' or not cpu:

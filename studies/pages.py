@@ -12,6 +12,7 @@ from studies import (
   figure_tables,
   gpu_table,
   ledger_table,
+  recipe_table,
   run_tables,
   seed_table,
   settings_tables,
@@ -29,6 +30,7 @@ KINDS: dict[str, Callable[..., str]] = {
   'profile': figure_tables.profile,
   'gpu': gpu_table.gpu,
   'ledger': ledger_table.ledger,
+  'recipes': recipe_table.recipes,
   'variance': variance_table.variance,
 }
 
@@ -82,7 +84,7 @@ def _table(match: re.Match[str], page: str) -> str:
     raise UserError(
       f'{page}: there is no table of kind {kind}; there are {kinds}.'
     )
-  there = any(pathlib.Path(folder).glob('*.json'))
+  there = any(pathlib.Path(folder).rglob('*.json'))
   if not there and kind not in _MAY_BE_EMPTY:
     raise UserError(
       f'{page}: {folder} has no *.json; name a folder of records, or take '

@@ -15,6 +15,7 @@ writes, the kinds are
                   of it
   costs_by_seed   the same with what a seed adds to all of them taken out
   steps           each variant, by name, against the one before it
+  recipes         what each recipe computes, reaches and takes
   ledger          all runs, one a line
   variance        what of the deviation is each test image's own
 
