@@ -190,13 +190,13 @@ def _prepare_cifar10(source: pathlib.Path, data_dir: pathlib.Path) -> None:
 
 
 def _prepare_named(source: str, name: str, data_dir: pathlib.Path) -> None:
-  from official_ext.datasets import writer
-
   share = _test_share()
   read = _reader(source, share)
+  path = _recipe_place(name, data_dir)
+  from official_ext.datasets import writer
+
   writer.check_name(name)
   writer.check_place(data_dir, name, str(writer.LocalImages.VERSION))
-  path = _recipe_place(name, data_dir)
   images = test_split.draw(read(), share, FLAGS.seed or 0)
   images = examples.with_one_number_of_channels(images, bool(FLAGS.rgb))
   for line in (*images.notes, *remarks.of(images)):

@@ -22,7 +22,7 @@ from official_ext.benchmarks import (
   timing,
   train_process,
 )
-from official_ext.configuration import gin_config
+from official_ext.configuration import experiment, gin_config
 from official_ext.errors import RunError, UserError
 from official_ext.profiling import model_work, step_profile
 from studies.pytorch import step as pytorch_step
@@ -448,11 +448,16 @@ def _copy_weights(model, network):
   ours = [m for m in model.backbone.layers if m.weights]
   ours.append(model.get_layer('linear'))
   for layer, module in zip(ours, theirs, strict=True):
-    for weight, target in zip(
-      layer.get_weights(), _tensors(module), strict=True
-    ):
+    targets = _tensors(module)
+    weights = [_pytorch_order(weight) for weight in layer.get_weights()]
+    if len(weights) < len(targets):  # A scale that stays 1.
+      targets = targets[1:]
+    # Keras lists what is trained first, as a bias before a kernel that is not.
+    targets.sort(key=lambda target: target.ndim)
+    weights.sort(key=lambda weight: weight.ndim)
+    for weight, target in zip(weights, targets, strict=True):
       with torch.no_grad():
-        target.copy_(torch.tensor(_pytorch_order(weight)))
+        target.copy_(torch.tensor(weight))
 
 
 def _tensors(module):
@@ -506,3 +511,35 @@ def test_pytorch_trains_the_same_network_the_same_way(shapes_dir):
     rtol=1e-3,
     atol=1e-5,
   )
+
+
+def test_pytorch_trains_airbench_the_same_way(shapes_dir):
+  torch = pytest.importorskip('torch')
+  from studies.pytorch import airbench
+
+  bindings = ['airbench.channels = [8, 16, 24]', 'data.batch_size = 40']
+  # Of low rates, the same in all steps, as the benchmark has them.
+  bindings.append('piecewise_linear.values = [0.01, 0.01]')
+  lines = [line for line in tiny.BINDINGS if 'resnet9' not in line]
+  lines = [line for line in lines if 'triangular' not in line]
+  lines = [line for line in lines if 'run.epochs' not in line]
+  place = f"data.data_dir = '{shapes_dir}'"
+  gin_config.parse(['gin/airbench94.gin'], [*lines, place, *bindings])
+  found = experiment.parse(Flags())
+  params, task = found.params, found.build_task()
+  assert pytorch_step.why_not(params) is None
+  model = task.build_model()
+  network = pytorch_step.build_network(params)
+  _copy_weights(model, network)
+  images, labels = next(iter(task.build_inputs(params.task.train_data)))
+  theirs = torch.tensor(images.numpy().transpose(0, 3, 1, 2))
+  optimizer = train_utils.create_optimizer(task, params)
+  step = airbench.build_step(
+    network,
+    theirs,
+    torch.tensor(labels.numpy().astype('int64')),
+    **pytorch_step.airbench_options(params, 0.01),
+  )
+  for _ in range(3):
+    logs = task.train_step((images, labels), model, optimizer)
+    assert step() == pytest.approx(float(logs[task.loss]), rel=1e-4)

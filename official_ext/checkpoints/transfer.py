@@ -123,7 +123,8 @@ def _check_normalization(
     if not _close(value, own):
       raise UserError(
         f'{place} was trained with {key}={list(value)}, but here {name}='
-        f'{[round(number, 3) for number in own]}; use the same numbers.'
+        f'{[round(number, 3) for number in own]}; use the same numbers (gin: '
+        f'data.{name.rpartition(".")[2]}).'
       )
 
 

@@ -24,7 +24,7 @@ def check(task: cfg.TaskConfig) -> None:
     UserError: If the file is not there, or not of the format.
   """
   path = getattr(task, 'annotation_file', None)
-  if not path or not task.use_coco_metrics:
+  if not path or not getattr(task, 'use_coco_metrics', False):
     return
   place = f"task.annotation_file='{path}'"
   content = _read(path, place)

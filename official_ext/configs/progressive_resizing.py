@@ -17,9 +17,9 @@ class ProgressiveResizing(hyperparams.Config):
   """Sizes of the training images, which grow to their own.
 
   A step on smaller images costs less, and early steps need no details
-  (https://github.com/fastai/imagenet-fast; for CIFAR, the speedruns of
-  CIFAR-100). Images are brought to a size after their augmentation, see
-  `official_ext.ops.resizing`; evaluation is at their own.
+  (https://www.fast.ai/posts/2018-08-10-fastai-diu-imagenet.html). Images are
+  brought to a size after their augmentation, see `official_ext.ops.resizing`;
+  evaluation is at their own.
 
   Attributes:
     sides: Of each stage, the pixels of the shorter side.
@@ -54,6 +54,22 @@ class Stage:
   end: int
 
 
+def sizes(
+  resizing: ProgressiveResizing | None, image_size: Sequence[int]
+) -> list[tuple[int, int]]:
+  """Returns height and width of the images of each stage but the last.
+
+  Args:
+    resizing: The config; None for images of their own size alone.
+    image_size: Height and width of the images, and anything after.
+  """
+  height, width = image_size[:2]
+  scales = (
+    side / min(height, width) for side in (resizing.sides if resizing else [])
+  )
+  return [(round(height * scale), round(width * scale)) for scale in scales]
+
+
 def stages(
   resizing: ProgressiveResizing | None,
   image_size: Sequence[int],
@@ -62,18 +78,16 @@ def stages(
   """Returns the parts of a training, in their order, the last without an end.
 
   Args:
-    resizing: The config; None for images of their own size alone.
-    image_size: Height and width of the images, and anything after.
+    resizing: As in `sizes`.
+    image_size: As in `sizes`.
     train_steps: Steps of the training.
   """
-  found = []
+  found, begin = [], 0
+  shares = resizing.until if resizing else []
+  for size, share in zip(sizes(resizing, image_size), shares, strict=True):
+    end = round(share * train_steps)
+    if end > begin:
+      found.append(Stage(size, end))
+    begin = end
   height, width = image_size[:2]
-  if resizing:
-    begin = 0
-    for side, share in zip(resizing.sides, resizing.until, strict=True):
-      scale, end = side / min(height, width), round(share * train_steps)
-      if end > begin:
-        size = round(height * scale), round(width * scale)
-        found.append(Stage(size, end))
-      begin = end
   return [*found, Stage((height, width), sys.maxsize)]

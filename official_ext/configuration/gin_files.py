@@ -73,7 +73,8 @@ def missing(name: str) -> UserError:
   """Returns the error that there is no such file."""
   known = shipped()
   close = difflib.get_close_matches(name, known, n=1)
-  meant = f'the files of this package are {", ".join(known)}.'
+  recipes = [file for file in known if file.count('/') == 1]
+  meant = f'the recipes of this package are {", ".join(recipes)}.'
   if close:
     meant = f'did you mean {close[0]}?'
   return UserError(f'there is no gin file {name}; {meant}')

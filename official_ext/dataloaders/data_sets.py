@@ -82,7 +82,10 @@ class DataSets:
   def begin_loading(self) -> None:
     """Reads what is trained on and evaluated on while something else is done.
 
-    The devices have to be set up; `load` tells what is wrong.
+    The devices have to be set up. What is wrong with the images, `load` tells.
+
+    Raises:
+      UserError: If there are no such images.
     """
     for params in self.configs:
       self._loading(params)
@@ -97,7 +100,12 @@ class DataSets:
       UserError: If they do not fit the model or the memory, or are damaged.
     """
     in_memory.check_model(self.source(params), self._task.model)
-    return self._loading(params).result()
+    try:
+      return self._loading(params).result()
+    except BaseException:
+      # Another run of this process may find it mended.
+      self._store.loaded.pop(_key(params), None)
+      raise
 
   def _loading(
     self, params: DataConfig

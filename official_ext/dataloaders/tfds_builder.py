@@ -103,7 +103,12 @@ def find(name: str, data_dir: str, where: str) -> tfds.core.DatasetBuilder:
     return tfds.builder(name, data_dir=data_dir or None)
   except tfds.core.registered.DatasetNotFoundError as error:
     base_name = re.split('[/:]', name)[0]
-    there = os.listdir(folder) if os.path.isdir(folder) else []
+    if data_dir and not os.path.isdir(folder):
+      raise UserError(
+        f'{where} is no data set of TFDS, and {folder} is not there; mend the '
+        'name of the folder, or of the data set.'
+      ) from error
+    there = _folders_in(folder)
     if base_name in there:
       place = pathlib.Path(folder) / base_name
       raise _unusable(where, base_name, place) from error
@@ -118,6 +123,13 @@ def find(name: str, data_dir: str, where: str) -> tfds.core.DatasetBuilder:
       f'{where} cannot be opened in {folder}: {_reason(error)}; mend the name, '
       'or delete the data set there and prepare it again.'
     ) from error
+
+
+def _folders_in(folder: str) -> list[str]:
+  if not os.path.isdir(folder):
+    return []
+  with os.scandir(folder) as entries:
+    return [entry.name for entry in entries if entry.is_dir()]
 
 
 def _prepare(

@@ -70,8 +70,8 @@ class Choice:
 def choose(facts: Facts) -> list[Choice]:
   """Returns all that a recipe for a data set chooses.
 
-  What depends on the number of images was found on parts of CIFAR-10 and of
-  Fashion-MNIST; docs/own_pictures.md has the table.
+  What depends on the number of images was found on parts of CIFAR-10;
+  docs/own_pictures.md has the tables, and says what was not tried.
   """
   return [
     Choice.of_values(
@@ -94,14 +94,15 @@ def _length(num_train: int) -> list[Choice]:
   interval = math.ceil(count / _MOST_EVALUATIONS)
   choices = [
     Choice.of_values(
-      f'batches of {batch}, so that an epoch of {num_train:,} images has '
-      f'{steps:,} steps; the rate goes with the root of the batch',
+      f'batches of {batch}: {steps:,} steps for an epoch of {num_train:,} '
+      'images; the rate goes with the root of the batch',
       data__batch_size=batch,
       triangular__peak_learning_rate=peak_learning_rate(batch),
     ),
     Choice.of_values(
       f'{count} epochs, {count * steps:,} steps: the fewer images there are, '
-      'the more often each has to be seen',
+      'the more often each has to be seen (with fewer, it is sooner done and '
+      'ends lower)',
       run__epochs=count,
       triangular__peak_epoch=round(count * 5 / 24),
     ),
@@ -122,7 +123,8 @@ def batch_size(num_train: int) -> int:
   for size, fewest in ((512, 30_000), (256, 12_000), (128, 3_000), (64, 600)):
     if num_train >= fewest:
       return size
-  return min(32, num_train)
+  # Eight steps an epoch, so that few images are in none of its batches.
+  return min(32, max(2, num_train // 8))
 
 
 def peak_learning_rate(batch: int) -> float:
@@ -146,8 +148,8 @@ def _augmentation(facts: Facts) -> list[Choice]:
       '@flip(), ',
       (
         'half of the images are mirrored; where left and right matter, as in '
-        'digits, text or traffic signs, prepare with --nomirror, or take '
-        '@flip() out'
+        'digits, text or traffic signs, take @flip() out of the recipe, or '
+        'prepare with --nomirror'
       ),
     )
   else:

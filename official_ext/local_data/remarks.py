@@ -29,7 +29,8 @@ def _unequal_classes(images: LabelledImages) -> Iterator[str]:
     yield (
       f'warning: classes of unequal size: {largest:,} training images of '
       f'{names[most]}, {smallest:,} of {names[least]}; accuracy is mostly that '
-      'of the large ones.'
+      "of the large ones (losses.class_weights = 'balanced' in the recipe has "
+      'all count alike in training).'
     )
 
 

@@ -26,9 +26,6 @@ from official_ext.tasks import (
 )
 from official_ext.tasks.weight_averaging import WeightAveraging
 
-# So that each stage has some.
-_MANY_STEPS = 10**6
-
 
 @task_factory.register_task_cls(exp_cfg.ImageClassificationTask)
 class ImageClassificationTask(
@@ -87,9 +84,9 @@ class ImageClassificationTask(
 
   def _check_sizes(self, model: tf_keras.Model) -> None:
     """Raises where the network cannot be trained on images of a size."""
-    channels = self.task_config.model.input_size[-1]
-    for stage in self.stages(_MANY_STEPS)[:-1]:
-      height, width = stage.size
+    *size, channels = self.task_config.model.input_size
+    resizing = self.task_config.train_data.progressive_resizing
+    for height, width in progressive_resizing.sizes(resizing, size):
       images = tf.TensorSpec([1, height, width, channels], tf.float32)
       try:
         tf.function(model, autograph=False).get_concrete_function(images)
