@@ -209,7 +209,7 @@ def test_tfds_reads_a_folder_under_its_new_name(photos, run, tmp_path, capsys):
   )
   assert bindings.pop('data.data_dir') == str(out)
   assert bindings.pop('data.dataset') == 'my_bugs'
-  assert bindings.pop('data.batch_size') == 12
+  assert bindings.pop('data.batch_size') == 12 // 4
   assert bindings['crop.padding'] == 1  # Of a side of 8 pixels.
   assert bindings['cutout.size'] == 2
 
@@ -329,7 +329,7 @@ def test_a_messy_folder_becomes_a_data_set(run, tmp_path, capsys):
   assert bindings['data.mean_rgb'] == pytest.approx(
     pixels.reshape(-1, 3).mean(0), abs=0.01
   )
-  assert bindings['data.batch_size'] == 24
+  assert bindings['data.batch_size'] == 24 // 4
 
 
 def test_a_folder_is_drawn_from_alike_however_it_is_listed(run, tmp_path):

@@ -221,7 +221,7 @@ def assert_trains(run, lines, folder):
   small.append('resnet9.channels=[4, 8, 8, 8]')
   result = run(line, *(f'--gin_params={each}' for each in small))
   assert result.returncode == 0, result.stderr
-  assert 'my_pictures train: 4 training images (1 steps of 4' in result.stdout
+  assert 'my_pictures train: 4 training images (2 steps of 2' in result.stdout
   assert list(folder.glob('runs/my_pictures-*/best'))
 
 

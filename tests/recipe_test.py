@@ -99,6 +99,26 @@ def test_it_fits_any_number_of_images(parse, count):
   assert 1 <= params.task.train_data.global_batch_size <= count
 
 
+@pytest.mark.parametrize(
+  ('count', 'batch', 'rate', 'epochs'),
+  [
+    (2, 2, 0.025, 480),
+    (54, 13, 0.064, 480),
+    (250, 32, 0.1, 480),
+    (599, 32, 0.1, 458),
+    (1000, 64, 0.141, 326),
+    (4000, 128, 0.2, 129),
+    (12_000, 256, 0.283, 62),
+    (30_000, 512, 0.4, 34),
+    (60_000, 512, 0.4, 24),
+  ],
+)
+def test_the_numbers_of_the_page(count, batch, rate, epochs):
+  assert recipe.batch_size(count) == batch
+  assert recipe.peak_learning_rate(batch) == rate
+  assert recipe.epochs(count) == epochs
+
+
 def test_fewer_images_are_in_smaller_batches_and_seen_more_often():
   counts = [2, 10, 100, 250, 1000, 4000, 16_000, 50_000, 10**6]
   for fewer, more in itertools.pairwise(counts):

@@ -123,8 +123,8 @@ def batch_size(num_train: int) -> int:
   for size, fewest in ((512, 30_000), (256, 12_000), (128, 3_000), (64, 600)):
     if num_train >= fewest:
       return size
-  # Eight steps an epoch, so that few images are in none of its batches.
-  return min(32, max(2, num_train // 8))
+  # Four steps an epoch, so that few images are in none of its batches.
+  return min(32, max(2, num_train // 4))
 
 
 def peak_learning_rate(batch: int) -> float:
@@ -137,7 +137,7 @@ def epochs(num_train: int) -> int:
 
   An eighth of the images is seen four times as often, half of the work in all.
   """
-  return min(800, round(24 * max(1.0, (50_000 / num_train) ** (2 / 3))))
+  return min(480, round(24 * max(1.0, (50_000 / num_train) ** (2 / 3))))
 
 
 def _augmentation(facts: Facts) -> list[Choice]:
