@@ -129,7 +129,9 @@ EVEN = [(seed, seed % 3) for seed in range(30)]
       [(30, 0), (31, 1), (32, 2)],
       [
         'warning: classes of unequal size: 31 training images of bee, 10 of '
-        'cat; accuracy is mostly that of the large ones.'
+        'cat; accuracy is mostly that of the large ones '
+        "(losses.class_weights = 'balanced' in the recipe has all count alike "
+        'in training).'
       ],
     ),
     (

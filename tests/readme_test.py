@@ -125,7 +125,8 @@ def test_every_gin_file_is_there():
 def plan_of(line):
   """Returns the study and the runs of a line of `repeat`."""
   values = flags.FlagValues()
-  flags.DEFINE_multi_string('gin_file', [], '', flag_values=values)
+  for name in ('gin_file', 'gin_params'):
+    flags.DEFINE_multi_string(name, [], '', flag_values=values)
   flags.DEFINE_list('seeds', None, '', flag_values=values)
   flags.DEFINE_string('records_dir', None, '', flag_values=values)
   words = shlex.split(line)[2:]
@@ -134,7 +135,9 @@ def plan_of(line):
     found = sorted(ROOT.glob(word))
     changes += [str(path.relative_to(ROOT)) for path in found] or [word]
   recipe = pathlib.Path(values.gin_file[-1]).stem
-  study = plan.Study(values.gin_file, [], values.records_dir, 'runs', recipe)
+  study = plan.Study(
+    values.gin_file, values.gin_params, values.records_dir, 'runs', recipe
+  )
   planned = plan.of(study, changes, values.seeds)
   assert len(planned) == len(values.seeds) * max(1, len(changes))
   return study, planned
@@ -162,7 +165,15 @@ def test_every_record_of_accuracy_comes_from_a_command():
     for folder in studies
     for file in (ROOT / folder).glob('*.json')
   }
-  assert {file.name for file in studies} == {'24_epochs', 'causes', '10_epochs'}
+  assert {file.name for file in studies} == {
+    '24_epochs',
+    'causes',
+    '10_epochs',
+    'airbench',
+    'small_data_250',
+    'small_data_1000',
+    'small_data_4000',
+  }
   assert {file for file in planned if file.parent in studies} == there
 
 
@@ -180,7 +191,7 @@ def test_tables_are_written(run, tmp_path):
     copy(ROOT / name, tmp_path / name)
   (tmp_path / 'docs' / 'accuracy_by_epoch.svg').unlink()
   pages = [page for page in PAGES if '<!-- table' in page.read_text()]
-  assert len(pages) == 6
+  assert len(pages) == 8
   for page in pages:
     copy = tmp_path / page.relative_to(ROOT)
     copy.write_text(re.sub(_TABLE, r'\1\2', page.read_text(), flags=re.S))

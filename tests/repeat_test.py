@@ -122,7 +122,11 @@ def test_finished_runs_are_kept_and_a_change_is_one_more(study):
   [
     ([], ['0', 'one'], "--seeds: 'one' is no seed"),
     ([], ['-1'], "--seeds: '-1' is no seed"),
-    (['none.gin'], ['0'], 'there is no gin file none.gin; the files of this p'),
+    (
+      ['none.gin'],
+      ['0'],
+      'there is no gin file none.gin; the recipes of this p',
+    ),
     (
       ['gin/causes/he_unifrm.gin'],
       ['0'],

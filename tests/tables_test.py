@@ -421,7 +421,7 @@ def test_what_costs_are_compared_with_is_the_recipe(folder):
     example_records.write(folder, 'a_change', seed, 0.8 + seed / 100)
   lines = cost_table.costs(str(folder)).splitlines()[2:-2]
   assert [line.split()[1] for line in lines] == ['recipe', 'worse', 'a_change']
-  assert lines[0] == '| recipe |  | 2 | 91.00 |  | 99.00 |'
+  assert lines[0] == '| recipe |  | 2 | 91.00 |  |  | 99.00 |'
   for file in folder.glob('recipe-*'):
     file.unlink()
   with pytest.raises(UserError, match='no record of recipe, which the others'):

@@ -28,7 +28,6 @@ class Store:
     builders: Data sets, by name and folder.
     loaded: Images in the memory of the host, or on their way there.
     resident: Images on devices.
-    readers: The threads that read.
   """
 
   builders: dict[Any, tfds.core.DatasetBuilder] = dataclasses.field(
@@ -38,9 +37,6 @@ class Store:
     default_factory=dict
   )
   resident: dict[Any, ResidentImages] = dataclasses.field(default_factory=dict)
-  readers: concurrent.futures.Executor = dataclasses.field(
-    default_factory=lambda: concurrent.futures.ThreadPoolExecutor(2)
-  )
 
 
 class DataSets:
@@ -113,8 +109,9 @@ class DataSets:
     """Returns the images of a split that is read on a thread."""
     key, loaded = _key(params), self._store.loaded
     if key not in loaded:
-      source = self.source(params)
-      loaded[key] = self._store.readers.submit(in_memory.load, source)
+      reader = concurrent.futures.ThreadPoolExecutor(1)
+      loaded[key] = reader.submit(in_memory.load, self.source(params))
+      reader.shutdown(wait=False)  # The thread ends when it has read.
     return loaded[key]
 
   def reside(
