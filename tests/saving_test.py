@@ -120,6 +120,22 @@ def test_a_best_one_is_written_where_none_is_saved(
   assert step in (3, 6, 9)
 
 
+def test_one_that_goes_while_it_is_linked_is_written(
+  shapes_dir, tmp_path, monkeypatch
+):
+  """As where another process trains, and removes old ones."""
+
+  def is_gone(path, _):
+    raise FileNotFoundError(path)
+
+  monkeypatch.setattr(whole, 'copy', is_gone)
+  tiny.run(shapes_dir, tmp_path, mode='train_and_post_eval')
+  assert tf.train.latest_checkpoint(tmp_path / 'best') == (
+    str(tmp_path / 'best' / 'best_ckpt-9')
+  )
+  assert inodes(tmp_path / 'best', 'best_ckpt-9') != inodes(tmp_path, 'ckpt-9')
+
+
 def test_a_link_is_a_copy_where_there_are_none(tmp_path, monkeypatch):
   (tmp_path / 'a').write_bytes(b'bytes')
   (tmp_path / 'b').write_bytes(b'old')

@@ -118,18 +118,29 @@ class BestCheckpointExporter(train_utils.BestCheckpointExporter):
       then = [lambda _: self._record(best)]
       checkpoint.write(self._path(best), writing.options(self._beside, then))
 
-  def link(self, best: Best, saved: str) -> None:
+  def link(self, best: Best, saved: str) -> bool:
     """Makes a saved checkpoint the best one.
 
     Args:
       best: What it is.
       saved: Path of a whole checkpoint of the same step.
+
+    Returns:
+      Whether it was there to the end: where another process trains, that may
+      remove it meanwhile.
     """
+    # The index comes last: where that is there, all is.
     for file in sorted(glob.glob(f'{glob.escape(saved)}.*')):
       # TensorFlow puts new data in place of old, but writes an index over.
       put = whole.copy if file.endswith('.index') else whole.link
-      put(file, self._path(best) + file.removeprefix(saved))
+      try:
+        put(file, self._path(best) + file.removeprefix(saved))
+      except FileNotFoundError:
+        return False
+    if not os.path.exists(f'{self._path(best)}.index'):
+      return False
     self._record(best)
+    return True
 
   def _path(self, best: Best) -> str:
     name = f'{train_utils.BEST_CHECKPOINT_NAME}-{best.step}'

@@ -150,9 +150,9 @@ class Controller(orbit.Controller):
     exporter = self._exporter
     best = exporter.take_due() if exporter else None
     manager = self.checkpoint_manager
-    if best and str(manager.latest_checkpoint).endswith(f'-{best.step}'):
-      exporter.link(best, manager.latest_checkpoint)
-    elif best:
+    newest = str(manager.latest_checkpoint) if manager else ''
+    is_saved = best and newest.endswith(f'-{best.step}')
+    if best and not (is_saved and exporter.link(best, newest)):
       exporter.write(best, manager.checkpoint)
     self._settle()
     return output
