@@ -37,6 +37,9 @@ KINDS: dict[str, Callable[..., str]] = {
 # A table that says itself that there is nothing yet.
 _MAY_BE_EMPTY = {'gpu'}
 
+# Of the folder that holds those of all records.
+_OF_ALL_STUDIES = {'recipes'}
+
 # Of code instead of records: what stands in place of FOLDER is a name.
 KINDS_OF_CODE: dict[str, Callable[[str], str]] = {
   'part': settings_tables.part,
@@ -84,7 +87,8 @@ def _table(match: re.Match[str], page: str) -> str:
     raise UserError(
       f'{page}: there is no table of kind {kind}; there are {kinds}.'
     )
-  there = any(pathlib.Path(folder).rglob('*.json'))
+  pattern = '*/*.json' if kind in _OF_ALL_STUDIES else '*.json'
+  there = any(pathlib.Path(folder).glob(pattern))
   if not there and kind not in _MAY_BE_EMPTY:
     raise UserError(
       f'{page}: {folder} has no *.json; name a folder of records, or take '

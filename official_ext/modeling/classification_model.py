@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from official_ext.modeling.layers import global_pool, max_pool
+from official_ext.modeling.layers import global_pool
 from official_ext.ops import initializers
 
 layers = tf_keras.layers
@@ -115,11 +115,11 @@ def _global_pooling(pooling: str) -> Any:
   its gradient goes to one of them, as the original's does, while a reduction's
   is spread over all.
   """
-  pool = {'max': max_pool.MaxPool2D, 'avg': layers.AveragePooling2D}[pooling]
 
   def apply(x: tf.Tensor) -> tf.Tensor:
     if None in x.shape[1:3]:  # Of a model for images of several sizes.
       return global_pool.GlobalPool2D(pooling, name='head_pool')(x)
+    pool = global_pool.POOLS[pooling]
     return pool(pool_size=x.shape[1:3], name='head_pool')(x)
 
   return apply

@@ -7,7 +7,8 @@ import tf_keras
 
 from official_ext.modeling.layers import max_pool
 
-_POOLS = {
+# Windowed pooling, by name.
+POOLS = {
   'max': max_pool.MaxPool2D,
   'avg': tf_keras.layers.AveragePooling2D,
 }
@@ -34,7 +35,7 @@ class GlobalPool2D(tf_keras.layers.Layer):
     """Pools; of maps without a size, as where Keras builds a model, any way."""
     if not inputs.shape[1:3].is_fully_defined():
       return tf.reduce_max(inputs, axis=[1, 2], keepdims=True)
-    return _POOLS[self._pooling](inputs.shape[1:3])(inputs)
+    return POOLS[self._pooling](inputs.shape[1:3])(inputs)
 
   def get_config(self) -> dict[str, Any]:
     """Returns the constructor's arguments."""
