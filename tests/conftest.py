@@ -14,6 +14,7 @@ os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
 import gin
 import pytest
 import tf_keras
+from tensorflow.python.framework import config as tf_config
 
 # Of processes, mostly; by time.
 _LONGEST = (
@@ -94,7 +95,9 @@ def full_disk():
 
 @pytest.fixture(autouse=True)
 def clean_globals():
-  """Leaves no gin binding and no precision policy to the next test."""
+  """Leaves no gin binding, precision or determinism to the next test."""
   yield
   gin.clear_config()
   tf_keras.mixed_precision.set_global_policy('float32')
+  # Of `run.deterministic`, which has no way back in TensorFlow's public parts.
+  tf_config.disable_op_determinism()
