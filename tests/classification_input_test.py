@@ -24,8 +24,8 @@ from official_ext.dataloaders import (
   augmentation_choices,
   classification_input,
   preprocessing,
+  resident,
 )
-from official_ext.dataloaders.resident import ResidentImages
 from official_ext.errors import UserError
 from official_ext.ops import placement
 
@@ -91,11 +91,11 @@ def test_the_device_makes_of_the_bytes_what_the_host_does(
     train_config(preprocess_on_device=flag) for flag in (False, True)
   )
 
-  resident = ResidentImages(data, [''])
+  images_there = resident.copies(data, [''])
 
   @tf.function(jit_compile=jit_compile)
   def on_device(batch):
-    images = resident.gather(batch.images)
+    images = resident.gather(images_there, batch.images)
     return preprocessing.apply(images, there, batch.choices)
 
   by_host = classification_input.build(data, here, context)

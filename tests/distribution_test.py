@@ -32,6 +32,7 @@ from helpers.runs import (
 from official_ext.checkpoints import folder
 from official_ext.configs.common import RuntimeConfig
 from official_ext.dataloaders import classification_input
+from official_ext.dataloaders.data_sets import DataSets
 from official_ext.errors import RunError, Stopped, UserError
 from official_ext.machine import devices, exchange, meeting, workers
 from official_ext.ops import placement, whitening
@@ -83,9 +84,11 @@ def kept_trainers():
 def as_two_accelerators(shapes_dir, model_dir, bindings, results):
   """Runs `tiny.run` on halves of the CPU that stand for GPUs.
 
-  Puts how often a step was traced, and the devices that images are on.
+  The step is compiled before the images are read. Puts how often a step was
+  traced, and the devices that images are on.
   """
   made = kept_trainers()
+  DataSets.has_loaded = lambda *_: False
   override = f'{{runtime: {{num_logical_cpus: 2}}, {THREE_STEPS}}}'
   with placement.as_on_accelerator():
     tiny.run(shapes_dir, model_dir, bindings, override)
@@ -95,8 +98,8 @@ def as_two_accelerators(shapes_dir, model_dir, bindings, results):
       trainer._run_steps.experimental_get_tracing_count(),
       [
         image.device[-5:]
-        for copies in trainer.task._resident.values()
-        for image in copies._copies
+        for copies in (trainer.task._train_images, trainer.task._test_images)
+        for image in copies
       ],
     )
   )

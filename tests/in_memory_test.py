@@ -390,23 +390,28 @@ def test_a_builder_is_opened_once_and_each_split_decoded_once(
 def test_both_splits_are_read_while_something_else_is_done(
   tmp_path, monkeypatch
 ):
-  """Each waits for the other here, and the caller for neither."""
+  """The test images first; each waits for the caller here."""
   store(tmp_path)
   task = task_of(tmp_path)
   data, load = DataSets(task), in_memory.load
-  both = threading.Barrier(3, timeout=60)
+  together = threading.Barrier(2, timeout=60)
 
   def load_beside(source):
-    both.wait()
+    together.wait()
     return load(source)
 
   monkeypatch.setattr(in_memory, 'load', load_beside)
   data.begin_loading()
   data.begin_loading()
-  both.wait()
-  train, test = (data.load(config) for config in data.configs)
-  np.testing.assert_array_equal(train.images, make_images(7))
+  together.wait()
+  test = data.load(task.validation_data)
   np.testing.assert_array_equal(test.images, make_images(7)[:2])
+  assert data.has_loaded(task.validation_data)
+  assert not data.has_loaded(task.train_data)
+  together.wait()
+  train = data.load(task.train_data)
+  np.testing.assert_array_equal(train.images, make_images(7))
+  assert data.has_loaded(task.train_data)
 
 
 def test_what_a_thread_finds_wrong_is_told_where_it_is_waited_for(tmp_path):

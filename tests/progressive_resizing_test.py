@@ -113,7 +113,7 @@ def test_a_size_is_a_program_and_all_sizes_one_model(shapes_dir, tmp_path):
   step = image_classification.ImageClassificationTask.train_step
 
   def count(self, *args, **kwargs):
-    traced.append(self.train_size)
+    traced.append(self._train_size)
     return step(self, *args, **kwargs)
 
   with pytest.MonkeyPatch.context() as patch:

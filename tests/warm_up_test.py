@@ -83,8 +83,8 @@ def test_a_run_that_is_gone_on_with_counts_both_commands(shapes_dir, tmp_path):
     session.run(asked, 'train_and_eval', str(tmp_path), arguments=[])
     took += time.monotonic() - begin
     wall = epoch_table.read(tmp_path / 'epochs.jsonl')[-1]['wall_seconds']
-    # After the last row it says what came out.
-    assert took - 2 < wall < took
+    # After the last row it says what came out; less than a command takes.
+    assert 0.6 * took < wall < took
 
 
 def train_by_xla(shapes_dir, folder, results):

@@ -1,9 +1,10 @@
 """The data of a run: opened once, and each split decoded once."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import tensorflow_datasets as tfds
@@ -12,10 +13,14 @@ from official_ext.configs.image_classification import (
   DataConfig,
   ImageClassificationTask,
 )
-from official_ext.dataloaders import image_source, in_memory, tfds_builder
+from official_ext.dataloaders import (
+  image_source,
+  in_memory,
+  resident,
+  tfds_builder,
+)
 from official_ext.dataloaders.image_source import ImageDataInfo, ImageSource
 from official_ext.dataloaders.in_memory import ImageData
-from official_ext.dataloaders.resident import ResidentImages
 
 __all__ = ['DataSets', 'ImageDataInfo', 'Store']
 
@@ -27,7 +32,7 @@ class Store:
   Attributes:
     builders: Data sets, by name and folder.
     loaded: Images in the memory of the host, or on their way there.
-    resident: Images on devices.
+    copies: Images on devices.
   """
 
   builders: dict[Any, tfds.core.DatasetBuilder] = dataclasses.field(
@@ -36,7 +41,7 @@ class Store:
   loaded: dict[Any, concurrent.futures.Future[ImageData]] = dataclasses.field(
     default_factory=dict
   )
-  resident: dict[Any, ResidentImages] = dataclasses.field(default_factory=dict)
+  copies: dict[Any, resident.Copies] = dataclasses.field(default_factory=dict)
 
 
 class DataSets:
@@ -78,13 +83,21 @@ class DataSets:
   def begin_loading(self) -> None:
     """Reads what is trained on and evaluated on while something else is done.
 
-    The devices have to be set up. What is wrong with the images, `load` tells.
+    The test images come first, which are fewer: what a network is evaluated by
+    depends on them, and while the others are read its step can be compiled. The
+    devices have to be set up. What is wrong with the images, `load` tells.
 
     Raises:
       UserError: If there are no such images.
     """
-    for params in self.configs:
-      self._loading(params)
+    with _one_after_the_other() as reader:
+      for params in reversed(self.configs):
+        self._loading(params, reader)
+
+  def has_loaded(self, params: DataConfig) -> bool:
+    """Whether `load` returns at once."""
+    loading = self._store.loaded.get(_key(params))
+    return loading is not None and loading.done()
 
   def load(self, params: DataConfig) -> ImageData:
     """Returns the images of a split, in memory.
@@ -97,26 +110,26 @@ class DataSets:
     """
     in_memory.check_model(self.source(params), self._task.model)
     try:
-      return self._loading(params).result()
+      with _one_after_the_other() as reader:
+        loading = self._loading(params, reader)
+      return loading.result()
     except BaseException:
       # Another run of this process may find it mended.
       self._store.loaded.pop(_key(params), None)
       raise
 
   def _loading(
-    self, params: DataConfig
+    self, params: DataConfig, reader: concurrent.futures.Executor
   ) -> concurrent.futures.Future[ImageData]:
-    """Returns the images of a split that is read on a thread."""
+    """Returns the images of a split, which a reader reads if none has."""
     key, loaded = _key(params), self._store.loaded
     if key not in loaded:
-      reader = concurrent.futures.ThreadPoolExecutor(1)
       loaded[key] = reader.submit(in_memory.load, self.source(params))
-      reader.shutdown(wait=False)  # The thread ends when it has read.
     return loaded[key]
 
   def reside(
     self, params: DataConfig, devices: Sequence[str]
-  ) -> ResidentImages:
+  ) -> resident.Copies:
     """Returns the images of a split on each of some devices.
 
     Args:
@@ -127,10 +140,10 @@ class DataSets:
       UserError: As `load`, or if they do not fit on a device.
     """
     key = _key(params), tuple(devices)
-    if key not in self._store.resident:
-      images = ResidentImages(self.load(params), devices)
-      self._store.resident[key] = images
-    return self._store.resident[key]
+    if key not in self._store.copies:
+      images = resident.copies(self.load(params), devices)
+      self._store.copies[key] = images
+    return self._store.copies[key]
 
   def prepare_in_own_process(self) -> None:
     """Prepares the data where TensorFlow must not compute anything yet here."""
@@ -159,6 +172,16 @@ class DataSets:
         *key, image_source.place_of(params)
       )
     return image_source.find(builders[key], params)
+
+
+@contextlib.contextmanager
+def _one_after_the_other() -> Iterator[concurrent.futures.Executor]:
+  """Gives a thread to read on, which ends when it has read."""
+  reader = concurrent.futures.ThreadPoolExecutor(1)
+  try:
+    yield reader
+  finally:
+    reader.shutdown(wait=False)
 
 
 def _key(params: DataConfig) -> tuple[str, ...]:

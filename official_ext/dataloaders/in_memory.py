@@ -41,6 +41,19 @@ class ImageData:
     return f'crc32:{zlib.crc32(labels.data, zlib.crc32(images.data)):08x}'
 
 
+def blank(info: image_source.ImageDataInfo, count: int) -> ImageData:
+  """Returns some black images of the first class, in the form of others.
+
+  Args:
+    info: What the others are.
+    count: How many there are to be; no more than of the others.
+  """
+  info = dataclasses.replace(info, num_examples=min(count, info.num_examples))
+  with tf.device('CPU:0'):
+    images = tf.zeros([info.num_examples, *info.image_shape], tf.uint8)
+    return ImageData(info, images, tf.zeros([info.num_examples], tf.int32))
+
+
 def load(source: image_source.ImageSource) -> ImageData:
   """Reads a split of a data set into memory.
 

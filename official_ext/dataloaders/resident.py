@@ -1,39 +1,49 @@
-"""Images that live on the devices which compute with them."""
+"""Images that live on the devices which compute with them.
 
-from collections.abc import Sequence
+A step is then told which images it takes, four bytes each, instead of being
+sent them: a 1,500th of the traffic for float32 images of 32×32.
+"""
+
+import math
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
+from official_ext.dataloaders.image_source import ImageDataInfo
 from official_ext.dataloaders.in_memory import ImageData
 from official_ext.errors import UserError
 
+# uint8 `[num_examples, height, width, channels]`, one a device.
+Copies = tuple[tf.Tensor, ...]
 
-class ResidentImages:
-  """A data set's images, as bytes, on each device of this process.
 
-  A step is then told which images it takes, four bytes each, instead of being
-  sent them: a 1,500th of the traffic for float32 images of 32×32.
+def copies(data: ImageData, devices: Sequence[str]) -> Copies:
+  """Copies a data set's images, as bytes.
+
+  Args:
+    data: The images, on the host.
+    devices: Those of the replicas of this process, in their order.
+
+  Raises:
+    UserError: If they do not fit.
   """
+  return _on_each(data.info, devices, lambda: tf.identity(data.images))
 
-  def __init__(self, data: ImageData, devices: Sequence[str]):
-    """Copies the images.
 
-    Args:
-      data: The images, on the host.
-      devices: Those of the replicas of this process, in their order.
+def blank(info: ImageDataInfo, devices: Sequence[str]) -> Copies:
+  """Returns black images in the form of `copies`, to compile with."""
+  shape = [info.num_examples, *info.image_shape]
+  return _on_each(info, devices, lambda: tf.zeros(shape, tf.uint8))
 
-    Raises:
-      UserError: If they do not fit.
-    """
-    self._copies = [_copy(data, device) for device in devices]
 
-  def gather(self, rows: tf.Tensor) -> tf.Tensor:
-    """Returns images, uint8, in or outside of a replica.
+def gather(images: Copies, rows: tf.Tensor) -> tf.Tensor:
+  """Returns images, uint8, in or outside of a replica.
 
-    Args:
-      rows: int32 `[count]`, their places in the data set.
-    """
-    return tf.gather(self._copies[_local_replica(len(self._copies))], rows)
+  Args:
+    images: Those of each device.
+    rows: int32 `[count]`, their places in the data set.
+  """
+  return tf.gather(images[_local_replica(len(images))], rows)
 
 
 def devices_of(strategy: tf.distribute.Strategy) -> list[str]:
@@ -41,16 +51,21 @@ def devices_of(strategy: tf.distribute.Strategy) -> list[str]:
   return list(strategy.extended.worker_devices)
 
 
-def _copy(data: ImageData, device: str) -> tf.Tensor:
-  try:
-    with tf.device(device):
-      return tf.identity(data.images)
-  except tf.errors.ResourceExhaustedError as error:
-    size = data.images.shape.num_elements() / 2**30
-    raise UserError(
-      f'the {size:.1f} GiB of {data.info.name} do not fit on {device}; set '
-      'data.preprocess_on_device=False, or take a slice of the split.'
-    ) from error
+def _on_each(
+  info: ImageDataInfo, devices: Sequence[str], make: Callable[[], tf.Tensor]
+) -> Copies:
+  made = []
+  for device in devices:
+    try:
+      with tf.init_scope(), tf.device(device):
+        made.append(make())
+    except tf.errors.ResourceExhaustedError as error:
+      size = info.num_examples * math.prod(info.image_shape) / 2**30
+      raise UserError(
+        f'the {size:.1f} GiB of {info.name} do not fit on {device}; set '
+        'data.preprocess_on_device=False, or take a slice of the split.'
+      ) from error
+  return tuple(made)
 
 
 def _local_replica(count: int) -> int:

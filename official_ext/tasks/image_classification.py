@@ -1,5 +1,7 @@
 """Image classification on data held in memory."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from official_ext.configs import progressive_resizing
 from official_ext.dataloaders import (
   classification_input,
   data_sets,
+  in_memory,
   preprocessing,
   resident,
 )
@@ -39,8 +42,6 @@ class ImageClassificationTask(
     data: A handle on the images. A run gives the one that it has opened.
     compiles_validation: That XLA compiles the step of a validation, too, where
       it compiles that of the training.
-    train_size: Height and width to train on, where a step is traced; None for
-      those of the images.
     right: Which test images were right in the last evaluation, those of this
       process, bool `[count]` in their order, by accuracy.
   """
@@ -58,10 +59,12 @@ class ImageClassificationTask(
     super().__init__(params.replace(losses=losses), **kwargs)
     self._losses = _garden_task(params, params.losses)
     self.data = data_sets.DataSets(params)
-    self.train_size: tuple[int, int] | None = None
     self.right: dict[str, np.ndarray] = {}
     self._devices: list[str] = ['']
-    self._resident: dict[bool, resident.ResidentImages] = {}
+    # What a step is traced with: see `tracing`.
+    self._train_size: tuple[int, int] | None = None
+    self._train_images: resident.Copies = ()
+    self._test_images: resident.Copies = ()
 
   def compute_on(self, strategy: tf.distribute.Strategy) -> None:
     """Says where images are to live that the step preprocesses."""
@@ -98,7 +101,7 @@ class ImageClassificationTask(
         ) from error
 
   def stages(self, train_steps: int) -> list[progressive_resizing.Stage]:
-    """Returns the parts of a training, each of which has its `train_size`."""
+    """Returns the parts of a training, each of which has its size."""
     return progressive_resizing.stages(
       self.task_config.train_data.progressive_resizing,
       self.task_config.model.input_size,
@@ -140,14 +143,73 @@ class ImageClassificationTask(
       UserError: As there, or if the classes cannot be weighted as asked for.
     """
     if preprocessing.on_device(params):
-      with tf.init_scope():
-        images = self.data.reside(params, self._devices)
-      self._resident[params.is_training] = images
+      self._reside(params, self.data.reside(params, self._devices))
     data = self.data.load(params)
     asked = self.task_config.losses.class_weights
     if params.is_training and asked is not None:
       self._class_weights = class_weights.of(asked, data)
     return classification_input.build(data, params, input_context, start_step)
+
+  def waits_for(self, params: exp_cfg.DataConfig) -> bool:
+    """Whether images are still read that programs do not depend on."""
+    weighted = self.task_config.losses.class_weights is not None
+    return (
+      params.is_training and not weighted and not self.data.has_loaded(params)
+    )
+
+  def build_blank_inputs(
+    self,
+    params: exp_cfg.DataConfig,
+    input_context: tf.distribute.InputContext | None = None,
+  ) -> tf.data.Dataset:
+    """Builds what has the form of `build_inputs`, of black images.
+
+    A step can be compiled with it while the images are read.
+
+    Args:
+      params: Training data.
+      input_context: Which worker this is, and of how many.
+
+    Raises:
+      UserError: If the images do not fit on a device.
+    """
+    info = self.data.source(params).info
+    if preprocessing.on_device(params):
+      self._reside(params, resident.blank(info, self._devices))
+    data = in_memory.blank(info, params.global_batch_size)
+    return classification_input.build(data, params, input_context)
+
+  def _reside(
+    self, params: exp_cfg.DataConfig, images: resident.Copies
+  ) -> None:
+    if params.is_training:
+      self._train_images = images
+    else:
+      self._test_images = images
+
+  @property
+  def train_images(self) -> resident.Copies:
+    """The images that a step gathers; none where the host sends them."""
+    return self._train_images
+
+  @contextlib.contextmanager
+  def tracing(
+    self, size: tuple[int, int] | None, images: resident.Copies
+  ) -> Iterator[None]:
+    """Has what is traced inside train on images of a size, out of given ones.
+
+    These are then an argument of the program: others can take their place.
+
+    Args:
+      size: Height and width; None for those of the images.
+      images: As `train_images`.
+    """
+    kept = self._train_size, self._train_images
+    self._train_size, self._train_images = size, images
+    try:
+      yield
+    finally:
+      self._train_size, self._train_images = kept
 
   def build_metrics(
     self, training: bool = True
@@ -211,10 +273,10 @@ class ImageClassificationTask(
     images, labels = inputs
     params = self.task_config.train_data
     if preprocessing.on_device(params):
-      found = self._resident[True].gather(images.images)
+      found = resident.gather(self._train_images, images.images)
       images = preprocessing.apply(found, params, images.choices)
-    if self.train_size:
-      images = resizing.resize(images, self.train_size)
+    if self._train_size:
+      images = resizing.resize(images, self._train_size)
     return super().train_step((images, labels), model, optimizer, metrics)
 
   @tf.autograph.experimental.do_not_convert
@@ -232,7 +294,7 @@ class ImageClassificationTask(
     images, classes = inputs
     params = self.task_config.validation_data
     if preprocessing.on_device(params):
-      images = self._resident[False].gather(images)
+      images = resident.gather(self._test_images, images)
       images = preprocessing.for_evaluation(images, params)
     labels = classes
     if self.task_config.losses.one_hot:

@@ -65,6 +65,8 @@ def at_its_step(team: Team, there: Checkpoints) -> Start:
     names = request.data.train.info.class_names if request.data else []
     transfer.check(request.params.task, trainer.model, names)
   if request.trains and step < request.last_step:
+    with team.strategy.scope():
+      trainer.await_images()
     with writing(request.model_dir):
       description.write(
         request.params,
@@ -90,7 +92,13 @@ def _build(team: Team, progress: Progress, stop: StopRequest) -> Trainer:
     train=request.trains,
     evaluate=request.evaluates,
     checkpoint_exporter=exporter,
-    trainer_cls=functools.partial(Trainer, observer=progress, stop=stop),
+    trainer_cls=functools.partial(
+      Trainer,
+      observer=progress,
+      stop=stop,
+      # Several workers step together, and some may have read theirs.
+      compiles_ahead=not team.cluster.several,
+    ),
   )
   if not request.trains:
     trainer._checkpoint = _of_weights(team, trainer)

@@ -44,13 +44,26 @@ class Trainer(base_trainer.Trainer):
     *args: Any,
     observer: Progress,
     stop: StopRequest,
+    compiles_ahead: bool = False,
     **kwargs: Any,
   ):
-    """Takes Garden's arguments, who is told of each step, and who may stop."""
+    """Takes Garden's arguments, and more.
+
+    Args:
+      config: Garden's.
+      *args: Garden's.
+      observer: Who is told of each step.
+      stop: Who may stop.
+      compiles_ahead: Whether to compile before the images are read, where they
+        are not; `await_images` is to be called then.
+      **kwargs: Garden's.
+    """
+    self._compiles_ahead = compiles_ahead
+    # None where what is built first is of blank images.
+    self._next_input_step: int | None = 0
     super().__init__(config, *args, **kwargs)
     self.stop = stop
     self._observer = observer
-    self._next_input_step = 0
     self._is_compiled = False
     self._stages = self._stages_of(config)
     compiles = config.runtime.enable_xla and config.runtime.num_gpus > 0
@@ -90,7 +103,7 @@ class Trainer(base_trainer.Trainer):
     for data in ('train_dataset', 'eval_dataset'):
       if hasattr(fresh, data):
         setattr(self, data, getattr(fresh, data))
-    self._next_input_step = 0
+    self._next_input_step = fresh._next_input_step
     self._config, self._task = fresh.config, fresh.task
     self._stages = fresh._stages
     self._checkpoint_exporter = fresh.checkpoint_exporter
@@ -112,9 +125,9 @@ class Trainer(base_trainer.Trainer):
       if not each.use_tf_function or each.use_tf_while_loop:
         return []
     self._make_train_loop()
-    arguments = iter(self.train_dataset), tf.constant(1)
+    iterator, one, images = self._step_arguments()
     traced = [
-      self._run_steps.get_concrete_function(*arguments, size)
+      self._run_steps.get_concrete_function(iterator, one, size, images)
       for size in self._sizes()
     ]
     if hasattr(self, 'eval_dataset'):
@@ -145,11 +158,32 @@ class Trainer(base_trainer.Trainer):
     5 s, up to 10 s after 10.
     """
     params = args[0]
+    # What is built later, at a step, waits for its images.
+    may_be_blank = self._compiles_ahead and 'start_step' not in kwargs
+    if may_be_blank and self._waits_for(params):
+      self._next_input_step = None
+      dataset_or_fn = self.task.build_blank_inputs
     resident = hasattr(params, 'preprocess_on_device') and on_device(params)
     sends = params.is_training and _has_accelerator() and not resident
     if self._strategy.num_replicas_in_sync == 1 and not sends:
       return dataset_or_fn(*args, **kwargs)
     return super().distribute_dataset(dataset_or_fn, *args, **kwargs)
+
+  def _waits_for(self, params: cfg.DataConfig) -> bool:
+    """Whether images are still read; never so of a task of Garden's."""
+    return hasattr(self.task, 'waits_for') and self.task.waits_for(params)
+
+  def await_images(self) -> None:
+    """Compiles while the images are read, where they are; then takes them.
+
+    Raises:
+      UserError: As the task's `build_inputs`.
+    """
+    if self._next_input_step is None:
+      self._prepare()
+      step = int(self.global_step.numpy())
+      self._begin_input_at(step)
+      self._next_input_step = step
 
   def train(self, num_steps: tf.Tensor) -> orbit.runner.Output:
     """Trains for `num_steps` steps from the global step on."""
@@ -181,12 +215,20 @@ class Trainer(base_trainer.Trainer):
     """Trains for a step, as no part of the run: what it changes is undone."""
     self._is_compiled = True
     self._make_train_loop()
-    iterator, one = iter(self.train_dataset), tf.constant(1)
+    iterator, one, images = self._step_arguments()
     for size in self._sizes():
-      step = functools.partial(self._run_steps, iterator, one, size)
+      step = functools.partial(self._run_steps, iterator, one, size, images)
       warm_up.without_trace(self._roots(), step)
     if self._compiles_validation:
       self._compile_validation()
+
+  def _step_arguments(self) -> tuple[Any, tf.Tensor, Any]:
+    """Returns a new iterator, one step, and images that live on devices."""
+    return iter(self.train_dataset), tf.constant(1), self._resident_images()
+
+  def _resident_images(self) -> Any:
+    """Returns what a step gathers from; nothing of a task of Garden's."""
+    return getattr(self.task, 'train_images', ())
 
   def _compile_validation(self) -> None:
     """Evaluates the first batch and the last, which may be of another size.
@@ -302,7 +344,7 @@ class Trainer(base_trainer.Trainer):
       while left and not self.stop.agree():
         size, until = self._stage_at(step)
         count = min(left, chunk, until - step)
-        run(iterator, tf.constant(count), size)
+        run(iterator, tf.constant(count), size, self._resident_images())
         self._observer.steps_end(count)
         left, step = left - count, step + count
 
@@ -321,14 +363,20 @@ class Trainer(base_trainer.Trainer):
     return None, sys.maxsize
 
   def _steps(
-    self, iterator: Any, count: tf.Tensor, size: tuple[int, int] | None
+    self,
+    iterator: Any,
+    count: tf.Tensor,
+    size: tuple[int, int] | None,
+    images: Any,
   ) -> None:
     """Trains for some steps, without a word from the host where compiled."""
-    if size:
-      self.task.train_size = size
-    for _ in tf.range(count):
-      with tf.name_scope(''):  # As in Orbit, without the name of the loop.
-        self.train_step(iterator)
+    tracing = contextlib.nullcontext()
+    if hasattr(self.task, 'tracing'):
+      tracing = self.task.tracing(size, images)
+    with tracing:
+      for _ in tf.range(count):
+        with tf.name_scope(''):  # As in Orbit, without the name of the loop.
+          self.train_step(iterator)
 
   def create_eval_loop_fn(self, has_state: bool) -> Callable[..., Any]:
     """Returns Garden's loop, or one that tells the observer of each step."""

@@ -1,0 +1,122 @@
+"""Compiling while the images are read."""
+
+import contextlib
+import threading
+
+import numpy as np
+import pytest
+from helpers import runs, tiny
+
+from official_ext.dataloaders import in_memory
+from official_ext.dataloaders.data_sets import DataSets
+from official_ext.errors import UserError
+from official_ext.ops import placement
+from official_ext.training.trainer import Trainer
+
+BINDINGS = ['run.deterministic = True']
+SIZES = [
+  'small_images.resizing = @progressive_resizing()',
+  'progressive_resizing.sides = [16, 24]',
+  'progressive_resizing.until = [0.2, 0.5]',
+]
+
+
+@pytest.fixture
+def late_images(monkeypatch):
+  """Training images that are there only once the step has been compiled.
+
+  Returns what happens, in its order.
+  """
+  events, compiled = [], threading.Event()
+  load, compile_step = in_memory.load, Trainer._compile
+
+  def load_late(source):
+    if source.split.startswith('train'):
+      assert compiled.wait(120)
+    data = load(source)
+    events.append(source.split)
+    return data
+
+  def compile_first(self):
+    compile_step(self)
+    events.append('compiled')
+    compiled.set()
+
+  monkeypatch.setattr(in_memory, 'load', load_late)
+  # As where reading takes longer still.
+  monkeypatch.setattr(DataSets, 'has_loaded', lambda *_: False)
+  monkeypatch.setattr(Trainer, '_compile', compile_first)
+  return events
+
+
+def as_usual():
+  return contextlib.nullcontext()
+
+
+@pytest.mark.parametrize(
+  ('place', 'bindings'),
+  [
+    (as_usual, []),
+    (as_usual, SIZES),
+    (placement.as_on_accelerator, []),
+  ],
+)
+def test_a_run_is_the_same_when_its_images_are_late(
+  shapes_dir, tmp_path, request, monkeypatch, place, bindings
+):
+  """On the host, and where they live on a device."""
+  bindings = [*BINDINGS, *bindings]
+  with place():
+    tiny.run(shapes_dir, tmp_path / 'in_time', bindings)
+    events, made = request.getfixturevalue('late_images'), []
+    await_images = Trainer.await_images
+    monkeypatch.setattr(
+      Trainer,
+      'await_images',
+      lambda self: (made.append(self), await_images(self)),
+    )
+    tiny.run(shapes_dir, tmp_path / 'late', bindings)
+  assert events == ['test[:50]', 'compiled', 'train[:100]']
+  (trainer,) = made
+  # No image has made TensorFlow trace anew.
+  assert trainer._run_steps.experimental_get_tracing_count() == len(
+    trainer._sizes()
+  )
+  ours, theirs = (
+    runs.variables(tmp_path / name) for name in ('late', 'in_time')
+  )
+  assert len(ours) > 60
+  assert ours.keys() == theirs.keys()
+  for name, value in ours.items():
+    np.testing.assert_array_equal(theirs[name], value, err_msg=name)
+
+
+def test_what_a_program_depends_on_is_waited_for(shapes_dir):
+  """Weights of classes are constants of the step."""
+  plain = tiny.experiment_of(shapes_dir).build_task()
+  train = plain.task_config.train_data
+  assert plain.waits_for(train)
+  assert not plain.waits_for(plain.task_config.validation_data)
+  plain.data.load(train)
+  assert not plain.waits_for(train)
+  weighted = ["losses.class_weights = 'balanced'"]
+  task = tiny.experiment_of(shapes_dir, weighted).build_task()
+  assert not task.waits_for(task.task_config.train_data)
+
+
+def test_damaged_images_are_told_before_there_is_a_run(
+  shapes_dir, tmp_path, monkeypatch, request
+):
+  load = in_memory.load
+
+  def damaged(source):
+    if source.split.startswith('train'):
+      raise UserError('task.train_data: it is damaged.')
+    return load(source)
+
+  monkeypatch.setattr(in_memory, 'load', damaged)
+  events = request.getfixturevalue('late_images')
+  with pytest.raises(UserError, match=r'^task\.train_data: it is damaged\.$'):
+    tiny.run(shapes_dir, tmp_path / 'run')
+  assert events == ['test[:50]', 'compiled']
+  assert not list(tmp_path.iterdir())
