@@ -1,6 +1,5 @@
 """Compiling while the images are read."""
 
-import contextlib
 import threading
 
 import numpy as np
@@ -11,9 +10,11 @@ from official_ext.dataloaders import in_memory
 from official_ext.dataloaders.data_sets import DataSets
 from official_ext.errors import UserError
 from official_ext.ops import placement
+from official_ext.tasks.image_classification import ImageClassificationTask
 from official_ext.training.trainer import Trainer
 
 BINDINGS = ['run.deterministic = True']
+ON_HOST = ['data.preprocess_on_device = False']
 SIZES = [
   'small_images.resizing = @progressive_resizing()',
   'progressive_resizing.sides = [16, 24]',
@@ -49,24 +50,13 @@ def late_images(monkeypatch):
   return events
 
 
-def as_usual():
-  return contextlib.nullcontext()
-
-
-@pytest.mark.parametrize(
-  ('place', 'bindings'),
-  [
-    (as_usual, []),
-    (as_usual, SIZES),
-    (placement.as_on_accelerator, []),
-  ],
-)
+@pytest.mark.parametrize('bindings', [[], SIZES, ON_HOST])
 def test_a_run_is_the_same_when_its_images_are_late(
-  shapes_dir, tmp_path, request, monkeypatch, place, bindings
+  shapes_dir, tmp_path, request, monkeypatch, bindings
 ):
-  """On the host, and where they live on a device."""
+  """Where images live on a device, and where the host sends them."""
   bindings = [*BINDINGS, *bindings]
-  with place():
+  with placement.as_on_accelerator():
     tiny.run(shapes_dir, tmp_path / 'in_time', bindings)
     events, made = request.getfixturevalue('late_images'), []
     await_images = Trainer.await_images
@@ -116,7 +106,21 @@ def test_damaged_images_are_told_before_there_is_a_run(
 
   monkeypatch.setattr(in_memory, 'load', damaged)
   events = request.getfixturevalue('late_images')
-  with pytest.raises(UserError, match=r'^task\.train_data: it is damaged\.$'):
+  told = pytest.raises(UserError, match=r'^task\.train_data: it is damaged\.$')
+  with placement.as_on_accelerator(), told:
     tiny.run(shapes_dir, tmp_path / 'run')
   assert events == ['test[:50]', 'compiled']
   assert not list(tmp_path.iterdir())
+
+
+def test_a_cpu_has_its_cores_for_decoding(shapes_dir, tmp_path, monkeypatch):
+  """There the step that is compiled would wait for them, too."""
+  blank = []
+  monkeypatch.setattr(DataSets, 'has_loaded', lambda *_: False)
+  monkeypatch.setattr(
+    ImageClassificationTask,
+    'build_blank_inputs',
+    lambda *_: blank.append(None),
+  )
+  tiny.run(shapes_dir, tmp_path / 'run')
+  assert not blank

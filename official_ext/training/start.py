@@ -11,6 +11,7 @@ from official_ext.checkpoints.folder import Checkpoints
 from official_ext.checkpoints.writing import writing
 from official_ext.errors import UserError
 from official_ext.machine.stopping import StopRequest
+from official_ext.ops import placement
 from official_ext.progress.bar import Progress
 from official_ext.runs import description
 from official_ext.training.team import Team
@@ -96,8 +97,9 @@ def _build(team: Team, progress: Progress, stop: StopRequest) -> Trainer:
       Trainer,
       observer=progress,
       stop=stop,
-      # Several workers step together, and some may have read theirs.
-      compiles_ahead=not team.cluster.several,
+      # Several workers step together, and some may have read theirs. On a CPU
+      # the step that is compiled would take the cores that decode.
+      compiles_ahead=not (team.cluster.several or placement.on_cpu()),
     ),
   )
   if not request.trains:
