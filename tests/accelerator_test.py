@@ -27,10 +27,14 @@ NARROW = [
 ]
 
 
-def build_step(shapes_dir, recipe, extra=()):
+def build_step(shapes_dir, recipe, extra=(), precision=None):
   """Returns a function that trains on one batch, compiled, and its batch."""
   experiment = tiny.experiment_of(shapes_dir, [*NARROW, *extra], files=[recipe])
   params = experiment.params
+  if precision:
+    # As on a GPU, without which float16 is refused.
+    vars(params.runtime)['mixed_precision_dtype'] = precision
+    tf_keras.mixed_precision.set_global_policy(f'mixed_{precision}')
   # Of others, such as 0, 3 and 5, a pool has two pixels that differ by a
   # rounding, and takes one on one way and one on the other.
   tf_keras.utils.set_random_seed(2)
@@ -63,6 +67,19 @@ def test_the_step_compiles_small_and_without_a_condition(
     hlo = step.experimental_get_compiler_ir(*batch)(stage='hlo')
   assert hlo.count('\n') <= most_lines
   assert not re.search(r' (conditional|while|select-and-scatter)\(', hlo)
+
+
+def test_a_loss_scale_is_no_condition_either(shapes_dir):
+  recipe = 'gin/resnet9_v100.gin'
+  with placement.as_on_accelerator():
+    step, batch, model = build_step(shapes_dir, recipe, precision='float16')
+    hlo = step.experimental_get_compiler_ir(*batch)(stage='hlo')
+    before = model.trainable_weights[0].numpy()
+    step(*batch)
+  assert not re.search(r' (conditional|while)\(', hlo)
+  after = model.trainable_weights[0].numpy()
+  assert np.isfinite(after).all()
+  assert (before != after).any()
 
 
 def test_the_step_is_the_one_of_the_cpu(shapes_dir):

@@ -6,6 +6,7 @@ import tf_keras
 from official.core import config_definitions as cfg
 
 from official_ext.configs import optimization
+from official_ext.modeling.optimization import loss_scale
 from official_ext.modeling.optimization.lookahead import Lookahead
 from official_ext.modeling.optimization.moving_average import MovingAverage
 from official_ext.modeling.optimization.shadow_weights import ShadowWeights
@@ -32,11 +33,13 @@ class WeightAveraging:
   ) -> tf_keras.optimizers.Optimizer:
     """Returns Garden's optimizer, inside a `ShadowWeights` if asked for.
 
-    Garden would scale losses outside of the average, which then is lost.
+    Garden would scale losses outside of the average, which then is lost; it
+    does so by a condition.
     """
     optimizer = super().create_optimizer(  # type: ignore[misc]
-      optimizer_config.replace(ema=None), runtime_config, dp_config
+      optimizer_config.replace(ema=None), None, dp_config
     )
+    optimizer = loss_scale.scaling(optimizer, runtime_config)
     config = optimization.shadow(optimizer_config)
     if config is None:
       return optimizer
