@@ -54,19 +54,23 @@ def costs(
     map(run_figures.accuracies, alike), deviation
   )
   parts = _parts(sets, bold)
-  chances = {} if deviation else _chances(base, changes)
+  by_chance = {} if deviation else chances(base, changes)
   rows = [
-    _row(name in parts, sets[name], found, base, taken, chances.get(name))
+    _row(name in parts, sets[name], found, base, taken, by_chance.get(name))
     for name, found in changes.items()
   ]
   table = markdown.table(_HEAD, [_recipe_row(base), *rows])
   return table + run_cells.below(told)
 
 
-def _chances(
+def chances(
   base: run_figures.Records, changes: records.ByVariant
 ) -> dict[str, float]:
-  """Returns how likely the changes' differences are by chance, where told."""
+  """Returns how likely the changes' differences are by chance.
+
+  Those that end far from the recipe are left out, as are all where it has one
+  run.
+  """
   near = {
     name: run_figures.accuracies(found)
     for name, found in changes.items()

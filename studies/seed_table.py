@@ -34,22 +34,14 @@ def costs_by_seed(folder: str) -> str:
     UserError: As `cost_table.costs` does, or if a change has no seed of the
       recipe.
   """
-  base, changes = cost_table.base_and_changes(folder)
-  alike = [
-    found for found in changes.values() if cost_table.is_near(found, base)
-  ]
-  _check_seeds(folder, base, alike)
+  base, alike = _base_and_near(folder)
   accuracies, losses = (
     run_statistics.fit_by_seed(
       [_by_seed(found, key) for found in (base, *alike)]
     )
     for key in ('test_accuracy', 'test_loss')
   )
-  chances = run_statistics.holm(
-    [accuracies.chance(n) for n in range(1, 1 + len(alike))]
-    if accuracies.deviation
-    else []
-  )
+  chances = _chances(accuracies, len(alike))
   rows = [
     (
       found[0]['variant'],
@@ -64,6 +56,46 @@ def costs_by_seed(folder: str) -> str:
   if losses.deviation:
     told += f'; of the loss {losses.deviation.value:.4f}, with as many'
   return markdown.table(_HEAD, rows) + run_cells.below(told)
+
+
+def compared(folder: str) -> dict[str, tuple[float, float]]:
+  """Returns the points of each change, and how likely they are by chance.
+
+  Args:
+    folder: That of the records.
+
+  Raises:
+    UserError: As `costs_by_seed`.
+  """
+  base, alike = _base_and_near(folder)
+  fit = run_statistics.fit_by_seed(
+    [_by_seed(found, 'test_accuracy') for found in (base, *alike)]
+  )
+  return {
+    found[0]['variant']: (100 * fit.difference(number)[0], chance)
+    for (number, found), chance in zip(
+      enumerate(alike, start=1), _chances(fit, len(alike)), strict=False
+    )
+  }
+
+
+def _base_and_near(
+  folder: str,
+) -> tuple[run_figures.Records, Sequence[run_figures.Records]]:
+  """Returns the recipe's records, and those of changes that end near it."""
+  base, changes = cost_table.base_and_changes(folder)
+  alike = [
+    found for found in changes.values() if cost_table.is_near(found, base)
+  ]
+  _check_seeds(folder, base, alike)
+  return base, alike
+
+
+def _chances(fit: run_statistics.SeedFit, count: int) -> list[float]:
+  """Returns Holm's; nothing where the sums leave nothing to chance."""
+  if not fit.deviation:
+    return []
+  return run_statistics.holm([fit.chance(n) for n in range(1, 1 + count)])
 
 
 def _check_seeds(

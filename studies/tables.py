@@ -20,9 +20,11 @@ writes, the kinds are
   variance        what of the deviation is each test image's own
 
 and runs, costs and steps take deviation=POINTS, a published deviation from run
-to run, after FOLDER. With --check nothing is written, and the exit status is 1
-if a table, or what the plot draws, would change. Without it the plot is always
-drawn anew.
+to run, after FOLDER. A claim stands between `<!-- claim: NAME -->` and
+`<!-- end claim -->`; see `studies.claims`.
+
+With --check nothing is written, and the exit status is 1 if a table, a claim or
+what the plot draws would change. Without it the plot is always drawn anew.
 """
 
 import pathlib
@@ -50,7 +52,7 @@ def define_flags() -> None:
 def main() -> int:
   """Writes, or says, what does not agree with the records."""
   from official_ext import registry_imports  # noqa: F401
-  from studies import pages, plot
+  from studies import claims, pages, plot
 
   if not _README.exists() or not _RECORDS.exists():
     raise UserError(
@@ -59,7 +61,11 @@ def main() -> int:
   old = {
     path: path.read_text() for path in (_README, *sorted(_DOCS.glob('*.md')))
   }
-  new = {path: pages.fill(text, str(path)) for path, text in old.items()}
+  sentences = claims.read() if claims.FILE.exists() else {}
+  new = {
+    path: claims.fill(pages.fill(text, str(path)), str(path), sentences)
+    for path, text in old.items()
+  }
   curves = plot.curves(_RECORDS)
   stale = [path for path in old if new[path] != old[path]]
   if plot.read(_PLOT) != curves:
