@@ -28,6 +28,8 @@ Flags:
   --seeds         Seeds, such as 0,1,2.
   --dev           Train on the first 90% of the training images and evaluate on
                   the others, to choose a recipe; the test images stay unseen.
+  --purpose       Why this recipe, chosen here, is taken to the test images: it
+                  is registered in the records' folder, and taken there once.
   --records_dir   Folder of the records.
   --runs_dir      Folder of the runs' own folders; runs by default.
   --traceback     Show the full trace of an error.
@@ -55,6 +57,9 @@ def define_flags() -> None:
   flags.DEFINE_string('name', None, 'Name of the recipe.')
   flags.DEFINE_list('seeds', None, 'Seeds, such as 0,1,2.')
   flags.DEFINE_bool('dev', False, 'Evaluate on a part of the training images.')
+  flags.DEFINE_string(
+    'purpose', None, 'Why a recipe is taken to the test images.'
+  )
   flags.DEFINE_string('records_dir', None, 'Folder of the records.')
   flags.DEFINE_string('runs_dir', 'runs', "Folder of the runs' own folders.")
   # Of the processes that it starts itself.
@@ -83,6 +88,7 @@ def main(changes: list[str]) -> None:
     in_turn.train(study, planned, FLAGS.in_turn)
     return
   plan.check(study, planned)
+  plan.register(study, planned, FLAGS.purpose)
   failed = processes.train_all(study, planned, sys.argv[1:])
   print(summary.table(records.read_all(FLAGS.records_dir)))
   if failed:

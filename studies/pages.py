@@ -13,6 +13,7 @@ from studies import (
   gpu_table,
   ledger_table,
   recipe_table,
+  registry_table,
   run_tables,
   seed_table,
   settings_tables,
@@ -31,14 +32,15 @@ KINDS: dict[str, Callable[..., str]] = {
   'gpu': gpu_table.gpu,
   'ledger': ledger_table.ledger,
   'recipes': recipe_table.recipes,
+  'candidates': registry_table.candidates,
   'variance': variance_table.variance,
 }
 
 # A table that says itself that there is nothing yet.
-_MAY_BE_EMPTY = {'gpu'}
+_MAY_BE_EMPTY = {'gpu', 'candidates'}
 
 # Of the folder that holds those of all records.
-_OF_ALL_STUDIES = {'recipes'}
+_OF_ALL_STUDIES = {'recipes', 'candidates'}
 
 # Of code instead of records: what stands in place of FOLDER is a name.
 KINDS_OF_CODE: dict[str, Callable[[str], str]] = {

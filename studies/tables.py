@@ -17,6 +17,7 @@ writes, the kinds are
   steps           each variant, by name, against the one before it
   recipes         what each recipe computes, reaches and takes
   ledger          all runs, one a line
+  candidates      what `repeat --purpose` registered, with or without a result
   variance        what of the deviation is each test image's own
 
 and runs, costs and steps take deviation=POINTS, a published deviation from run

@@ -186,7 +186,7 @@ def test_the_benchmark_is_understood(line, run):
 
 def test_tables_are_written(run, tmp_path):
   assert TABLES in LINES
-  for name in ('README.md', 'records', 'docs'):
+  for name in ('README.md', 'claims.yaml', 'records', 'docs'):
     copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
     copy(ROOT / name, tmp_path / name)
   (tmp_path / 'docs' / 'accuracy_by_epoch.svg').unlink()

@@ -256,7 +256,7 @@ def test_recipes_are_chosen_without_the_test_images(tmp_path, monkeypatch):
   def call(*bindings):
     flags = {'gin_file': ['recipe.gin'], 'gin_params': [*bindings], 'dev': True}
     flags |= {'seeds': ['0'], 'records_dir': 'dev', 'runs_dir': 'runs'}
-    flags |= {'name': None, 'in_turn': None}
+    flags |= {'name': None, 'in_turn': None, 'purpose': None}
     monkeypatch.setattr(repeat, 'FLAGS', types.SimpleNamespace(**flags))
     repeat.main([])
 
@@ -342,7 +342,12 @@ def test_a_recipe_has_the_name_that_it_is_given(monkeypatch):
 
   monkeypatch.setattr(plan, 'check', check)
   flags = {'gin_file': ['gin/a.gin'], 'gin_params': [], 'seeds': ['0']}
-  flags |= {'runs_dir': 'runs', 'records_dir': 'records/x', 'in_turn': None}
+  flags |= {
+    'runs_dir': 'runs',
+    'records_dir': 'records/x',
+    'in_turn': None,
+    'purpose': None,
+  }
   flags['dev'] = False
   for name in (None, 'b.2', 'c/d'):
     monkeypatch.setattr(
@@ -400,7 +405,7 @@ def test_a_run_that_fails_does_not_keep_the_others_from_training(
   monkeypatch.setattr(plan, 'check', lambda *_: None)
   flags = {'gin_params': [], 'seeds': ['0', '1'], 'runs_dir': study.runs_dir}
   flags |= {'gin_file': study.gin_files, 'records_dir': study.records_dir}
-  flags |= {'name': None, 'in_turn': None, 'dev': False}
+  flags |= {'name': None, 'in_turn': None, 'purpose': None, 'dev': False}
   monkeypatch.setattr(repeat, 'FLAGS', types.SimpleNamespace(**flags))
   with pytest.raises(RunError, match=r'^a-seed0 failed, as it says above; the'):
     repeat.main([])
@@ -499,9 +504,7 @@ def test_runs_on_other_devices_have_a_process_of_their_own(tmp_path):
   groups = [
     [run.name for run in group] for group in plan.same_runtime(study, planned)
   ]
-  native = [
-    f'{name}-seed{seed}' for seed in (0, 1) for name in ('long', 'longer')
-  ]
+  native = ['long-seed0', 'longer-seed0', 'longer-seed1', 'long-seed1']
   exact, two = (
     [f'{name}-seed{seed}' for seed in (0, 1)] for name in ('exact', 'two')
   )
@@ -974,10 +977,10 @@ def test_runs_go_seed_by_seed(tmp_path):
   study = plan.Study(['gin/a.gin'], [], str(tmp_path / 'noise'), 'runs', 'a')
   planned = plan.of(study, ['gin/x.gin', 'gin/y.gin'], ['0', '7'])
   assert [run.name for run in planned] == (
-    ['x-seed0', 'y-seed0', 'x-seed7', 'y-seed7']
+    ['x-seed0', 'y-seed0', 'y-seed7', 'x-seed7']
   )
-  assert planned[2].record == tmp_path / 'noise' / 'x-seed7.json'
-  assert planned[2].model_dir == pathlib.Path('runs/noise/x-seed7')
+  assert planned[3].record == tmp_path / 'noise' / 'x-seed7.json'
+  assert planned[3].model_dir == pathlib.Path('runs/noise/x-seed7')
   assert [run.variant for run in plan.of(study, [], ['1', '1'])] == ['a']
 
 

@@ -14,7 +14,7 @@ from official_ext.configs import common
 from official_ext.configuration import experiment, gin_config
 from official_ext.errors import UserError
 from official_ext.files import whole
-from official_ext.repeats import records, settings
+from official_ext.repeats import records, registry, settings
 from official_ext.runs import run_dir
 
 # What goes on with what was stopped.
@@ -104,6 +104,9 @@ class Run:
 def of(study: Study, changes: Sequence[str], seeds: Sequence[str]) -> list[Run]:
   """Returns the runs, seed by seed.
 
+  Every other seed has the variants the other way round (A B B A), so that what
+  drifts on a machine while they are trained is shared by all of them.
+
   Args:
     study: What they have in common.
     changes: As on the command line; none for the recipe itself.
@@ -121,6 +124,7 @@ def of(study: Study, changes: Sequence[str], seeds: Sequence[str]) -> list[Run]:
   folder = pathlib.Path(study.records_dir).expanduser()
   folders = pathlib.Path(study.runs_dir).expanduser() / folder.resolve().name
   named = gin_config.named_changes(study.recipe, changes)
+  named = named or [gin_config.Change(study.recipe)]
   return [
     Run(
       change,
@@ -128,8 +132,8 @@ def of(study: Study, changes: Sequence[str], seeds: Sequence[str]) -> list[Run]:
       folders / f'{change.name}-seed{seed}',
       folder / f'{change.name}-seed{seed}.json',
     )
-    for seed in dict.fromkeys(map(_seed, seeds))
-    for change in named or [gin_config.Change(study.recipe)]
+    for number, seed in enumerate(dict.fromkeys(map(_seed, seeds)))
+    for change in named[:: -1 if number % 2 else 1]
   ]
 
 
@@ -156,6 +160,35 @@ def check(study: Study, runs: Sequence[Run]) -> None:
         f'--records_dir={study.records_dir} cannot be written to '
         f'({error.strerror}); name another folder.'
       ) from error
+
+
+def register(study: Study, runs: Sequence[Run], purpose: str | None) -> None:
+  """Registers what is taken to the test images; see `registry`.
+
+  Args:
+    study: What the runs have in common.
+    runs: All that are asked for, as `check` has checked them.
+    purpose: Why; None where nothing was chosen here.
+
+  Raises:
+    UserError: As `registry.register`, or if the test images stay unseen.
+  """
+  if DEV_SPLITS[-1] in study.bindings:
+    if purpose is not None:
+      raise UserError(
+        f'--dev leaves the test images unseen, so that --purpose={purpose!r} '
+        'has nothing to register; leave one of them out.'
+      )
+    return
+  folder = pathlib.Path(study.records_dir).expanduser()
+  if purpose is None and not registry.read(folder):
+    return
+  asked = {
+    run.variant: settings.of(_parse(study.files(run), study.all_bindings(run)))
+    for run in runs
+  }
+  seeds = sorted({run.seed for run in runs})
+  registry.register(folder, asked, seeds, purpose)
 
 
 def same_runtime(study: Study, runs: Sequence[Run]) -> list[list[Run]]:

@@ -62,6 +62,17 @@ def _following_from_epochs(params: cfg.ExperimentConfig) -> list[str]:
   ]
 
 
+def digest(settings: Settings) -> str:
+  """Returns what is the same for settings that differ in their seeds alone."""
+  text = json.dumps(settings, sort_keys=True)
+  without = json.loads(text)
+  for place in common.SEEDS:
+    *parents, key = place.split('.')
+    functools.reduce(lambda d, k: d.get(k, {}), parents, without).pop(key, None)
+  text = json.dumps(without, sort_keys=True)
+  return f'sha256:{hashlib.sha256(text.encode()).hexdigest()}'
+
+
 def asked_precision(settings: Settings) -> str:
   """Returns the precision that is asked for; 'auto' for what a machine has."""
   return settings['runtime']['mixed_precision_dtype'] or 'auto'
