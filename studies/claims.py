@@ -35,6 +35,11 @@ _MARKED = re.compile(
   re.DOTALL,
 )
 
+# In an item of a list or a quote, too.
+_AT_BEGIN = re.compile(
+  r'^[ >]*(?:[-*+] +|\d+[.)] +)?(<!-- (?:end )?claim\b[^>]*>)', re.MULTILINE
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
@@ -111,6 +116,12 @@ def _claim(place: str, name: str, entry: Any) -> Claim:
     raise UserError(f'{place} is to have says and needs, and nothing else.')
   if not entry['needs']:
     raise UserError(f'{place} needs nothing; name the records that carry it.')
+  if not isinstance(entry['says'], str):
+    raise UserError(f'{place}: says={entry["says"]!r} is no text; quote it.')
+  if not all(isinstance(need, dict) for need in entry['needs']):
+    raise UserError(
+      f'{place}: needs is to be a list of mappings, each with its kind.'
+    )
   needs = [_need(place, **need) for need in entry['needs']]
   return Claim(name, ' '.join(entry['says'].split()), needs)
 
@@ -135,8 +146,8 @@ def _need(
 def fill(text: str, page: str, claims: Mapping[str, Claim]) -> str:
   """Returns the text with each claim's sentence written anew.
 
-  Lines are broken where they were; where the words are others, at spaces, so
-  that none is longer than a page's lines.
+  Where its words are the same, its lines stay as they are broken; else it is
+  put on one line.
 
   Args:
     text: Markdown.
@@ -152,10 +163,10 @@ def fill(text: str, page: str, claims: Mapping[str, Claim]) -> str:
       f'{page}: a claim has no <!-- end claim -->, or begins otherwise than '
       'with <!-- claim: NAME -->; mend its mark.'
     )
-  if at_begin := re.search(r'^ *<!-- claim: (\w+)', text, re.MULTILINE):
+  if at_begin := _AT_BEGIN.search(text):
     raise UserError(
-      f'{page}: the mark of {at_begin[1]} begins a line, which Markdown takes '
-      'for a block of HTML; put a word before it.'
+      f'{page}: {at_begin[1]} begins a line, which Markdown takes for a block '
+      'of HTML; put a word before it.'
     )
   return _MARKED.sub(functools.partial(_written, page, claims), text)
 
@@ -183,13 +194,22 @@ def main() -> None:
     raise UserError(f'{FILE} is not here; run this in the checkout.')
   failed: list[str] = []
   for name, claim in read().items():
-    for finding in claim.findings():
+    try:
+      found = claim.findings()
+    except UserError as error:
+      print(f'FAILS  {error}')
+      failed.append(name)
+      continue
+    for finding in found:
       print(f'{"holds" if finding.holds else "FAILS"}  {name}: {finding.told}')
       if not finding.holds and name not in failed:
         failed.append(name)
   sys.stdout.flush()
   if failed:
-    raise RunError(f'the records do not carry {", ".join(failed)}.')
+    raise RunError(
+      f'the records do not carry {", ".join(failed)}; train what decides it, '
+      'or say less.'
+    )
 
 
 if __name__ == '__main__':

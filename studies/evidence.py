@@ -21,8 +21,7 @@ from studies import cost_table, run_cells, run_statistics, seed_table
 # A chance below this is what the pages call beyond chance.
 SIGNIFICANCE = 0.05
 
-# Of the deviation of runs that end near the recipe; those that end far from it
-# may vary more.
+# Deviations.
 _FAR = 10
 
 
@@ -42,19 +41,27 @@ class Finding:
 
 
 def beyond_chance(
-  records: str, variant: str, runs: int, by: str = 'dunnett', sign: int = -1
+  records: str,
+  variant: str,
+  runs: int,
+  base_runs: int,
+  comparisons: int,
+  by: str = 'dunnett',
+  sign: int = -1,
 ) -> Finding:
   """Whether a change differs from its recipe beyond chance.
 
   Args:
     records: The folder; all changes in it are compared.
     variant: The change.
-    runs: How many it has, fixed before they were trained.
+    runs: How many it has; fixed, as the two below.
+    base_runs: How many its recipe has.
+    comparisons: How many changes are compared by chance.
     by: 'dunnett', against the recipe's runs; or 'seeds', with what a seed adds
       taken out and Holm's correction.
     sign: 1 if it is to be above the recipe, -1 if below.
   """
-  above, chance = _compared(records, variant, runs, by)
+  above, chance = _compared(records, variant, runs, base_runs, comparisons, by)
   return Finding(
     chance < SIGNIFICANCE and sign * above > 0,
     f'{above:+.2f} points, p {_p(chance)} ({by})',
@@ -63,7 +70,12 @@ def beyond_chance(
 
 
 def within_chance(
-  records: str, variant: str, runs: int, by: str = 'dunnett'
+  records: str,
+  variant: str,
+  runs: int,
+  base_runs: int,
+  comparisons: int,
+  by: str = 'dunnett',
 ) -> Finding:
   """Whether no difference of a change from its recipe shows.
 
@@ -73,9 +85,11 @@ def within_chance(
     records: As of `beyond_chance`.
     variant: Likewise.
     runs: Likewise.
+    base_runs: Likewise.
+    comparisons: Likewise.
     by: Likewise.
   """
-  above, chance = _compared(records, variant, runs, by)
+  above, chance = _compared(records, variant, runs, base_runs, comparisons, by)
   return Finding(
     chance >= SIGNIFICANCE,
     f'{above:+.2f} points, p {_p(chance)} ({by})',
@@ -83,16 +97,21 @@ def within_chance(
   )
 
 
-def far_below(records: str, variant: str, runs: int, points: float) -> Finding:
+def far_below(
+  records: str, variant: str, runs: int, base_runs: int, points: float
+) -> Finding:
   """Whether a change costs so much that ten deviations would not explain it.
 
   Args:
     records: As of `beyond_chance`.
     variant: Likewise.
     runs: Likewise.
-    points: At least so many.
+    base_runs: Likewise.
+    points: What is left of the cost, at least, without ten deviations of runs
+      that end near the recipe; those that end far from it may vary more.
   """
   base, changes = cost_table.base_and_changes(records)
+  _check_count(base, base_runs, records)
   found = _runs(changes, variant, runs, records)
   near = [each for each in changes.values() if cost_table.is_near(each, base)]
   deviation = run_statistics.pooled_deviation(
@@ -141,22 +160,24 @@ def mean_agrees(
   variant: str,
   runs: int,
   percent: float,
+  within: float,
   deviation: float | None = None,
   view: str | None = None,
 ) -> Finding:
-  """Whether the 95% interval of a mean holds a published one.
+  """Whether a mean is near a published one, as far as its 95% interval tells.
 
   Args:
     records: As of `mean_at_least`.
     variant: Likewise.
     runs: Likewise.
     percent: What was published.
+    within: Points around it that the interval is to lie in.
     deviation: As of `mean_at_least`.
     view: Likewise.
   """
   mean, half, figures = _mean(records, variant, runs, deviation, view)
-  told = f'{mean:.2f} ± {half:.2f}%, published {percent}'
-  return Finding(abs(mean - percent) <= half, told, figures)
+  told = f'{mean:.2f} ± {half:.2f}%, published {percent}, within {within}'
+  return Finding(abs(mean - percent) + half <= within, told, figures)
 
 
 def gain_over(
@@ -164,6 +185,7 @@ def gain_over(
   variant: str,
   before: str,
   runs: int,
+  before_runs: int,
   deviation: float,
   shows: bool = True,
   less_than: float = math.inf,
@@ -174,19 +196,18 @@ def gain_over(
     records: The folder.
     variant: What was trained.
     before: What it is compared with.
-    runs: Of `variant`, fixed before they were trained.
+    runs: Of `variant`; fixed, as the next.
+    before_runs: Of `before`.
     deviation: From run to run, in points, as published.
     shows: Whether a gain is to show, or none.
     less_than: Points that the interval is to stay below.
   """
   by_variant = run_records.read_all(records)
   found = _runs(by_variant, variant, runs, records)
-  run_cells.check_variant(by_variant, before, records)
+  others = _runs(by_variant, before, before_runs, records)
   known = run_statistics.Deviation(deviation / 100, math.inf)
   above, half = run_statistics.difference(
-    run_figures.accuracies(found),
-    run_figures.accuracies(by_variant[before]),
-    known,
+    run_figures.accuracies(found), run_figures.accuracies(others), known
   )
   low, high = (100 * (above + sign * (half or 0)) for sign in (-1, 1))
   return Finding(
@@ -230,10 +251,12 @@ def ratio(
     at_least: A bound.
     at_most: Likewise.
   """
-  spread = json.loads(pathlib.Path(file).read_text())['spread']
-  values = spread[figure]['rounds']
+  values = _rounds(pathlib.Path(file), figure)
   if len(values) != rounds:
-    raise UserError(f'{file}: {len(values)} rounds of {figure}, not {rounds}.')
+    raise UserError(
+      f'{file}: {figure} has {len(values)} rounds, not {rounds} as was fixed; '
+      'look at what it says with these, then fix that number.'
+    )
   result = run_figures.summarize(values)
   half = math.inf if result.half_width is None else result.half_width
   low, high = result.mean - half, result.mean + half
@@ -249,11 +272,33 @@ def ratio(
   )
 
 
+def _rounds(file: pathlib.Path, figure: str) -> list[float]:
+  try:
+    spread = json.loads(file.read_text())['spread']
+  except (OSError, ValueError, LookupError) as error:
+    raise UserError(
+      f'{file} is no file of figures ({error}); name one that '
+      'studies.benchmark wrote.'
+    ) from error
+  if figure not in spread:
+    raise UserError(
+      f'{file} has no figure {figure}, but {", ".join(spread)}; name one of '
+      'these.'
+    )
+  return spread[figure]['rounds']
+
+
 def _compared(
-  folder: str, variant: str, runs: int, by: str
+  folder: str,
+  variant: str,
+  runs: int,
+  base_runs: int,
+  comparisons: int,
+  by: str,
 ) -> tuple[float, float]:
   """Returns how many points a change is above its recipe, and the chance."""
   base, changes = cost_table.base_and_changes(folder)
+  _check_count(base, base_runs, folder)
   found = _runs(changes, variant, runs, folder)
   if by not in ('dunnett', 'seeds'):
     raise UserError(f"by={by!r} is no comparison; give 'dunnett' or 'seeds'.")
@@ -262,6 +307,11 @@ def _compared(
     raise UserError(
       f'{folder}: {variant} is not compared by chance, being too far from '
       f'{base[0]["variant"]}, or that having one run; claim far_below.'
+    )
+  if len(chances) != comparisons:
+    raise UserError(
+      f'{folder}: {len(chances)} changes are compared, not {comparisons} as '
+      'was fixed; look at what it says with these, then fix that number.'
     )
   if by == 'seeds':
     return seed_table.compared(folder)[variant]
@@ -309,12 +359,16 @@ def _runs(
   """Returns a variant's records, which are as many as were fixed."""
   run_cells.check_variant(by_variant, variant, folder)
   found = by_variant[variant]
+  _check_count(found, runs, folder)
+  return list(found)
+
+
+def _check_count(found: run_figures.Records, runs: int, folder: str) -> None:
   if len(found) != runs:
     raise UserError(
-      f'{folder}: {variant} has {len(found)} runs, not {runs} as was fixed; '
-      'look at what it says with these, then fix that number.'
+      f'{folder}: {found[0]["variant"]} has {len(found)} runs, not {runs} as '
+      'was fixed; look at what it says with these, then fix that number.'
     )
-  return list(found)
 
 
 def _p(chance: float) -> str:

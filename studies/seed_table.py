@@ -71,10 +71,15 @@ def compared(folder: str) -> dict[str, tuple[float, float]]:
   fit = run_statistics.fit_by_seed(
     [_by_seed(found, 'test_accuracy') for found in (base, *alike)]
   )
+  if not fit.deviation:
+    raise UserError(
+      f'{folder}: so few runs leave nothing to chance where what seeds add is '
+      'taken out; train more seeds.'
+    )
   return {
     found[0]['variant']: (100 * fit.difference(number)[0], chance)
     for (number, found), chance in zip(
-      enumerate(alike, start=1), _chances(fit, len(alike)), strict=False
+      enumerate(alike, start=1), _chances(fit, len(alike)), strict=True
     )
   }
 

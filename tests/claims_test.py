@@ -32,36 +32,38 @@ def folder(tmp_path):
 
 
 def test_a_cost_is_beyond_chance_or_not(folder):
-  worse = evidence.beyond_chance(folder, 'worse', 2)
+  worse = evidence.beyond_chance(folder, 'worse', 2, 3, 2)
   chances = stats.dunnett(
     VARIANTS['worse'], VARIANTS['alike'], control=BASE, rng=0
   ).pvalue
   assert chances[0] < 0.05 < chances[1]
   assert worse.holds
   assert worse.figures == {'points': '1.9', 'p': '< 0.01'}
-  assert not evidence.beyond_chance(folder, 'worse', 2, sign=1).holds
-  assert not evidence.beyond_chance(folder, 'alike', 2).holds
-  assert not evidence.within_chance(folder, 'worse', 2).holds
-  alike = evidence.within_chance(folder, 'alike', 2)
+  assert not evidence.beyond_chance(folder, 'worse', 2, 3, 2, sign=1).holds
+  assert not evidence.beyond_chance(folder, 'alike', 2, 3, 2).holds
+  assert not evidence.within_chance(folder, 'worse', 2, 3, 2).holds
+  alike = evidence.within_chance(folder, 'alike', 2, 3, 2)
   assert alike.holds
   assert alike.told == f'+0.00 points, p {chances[1]:.2f} (dunnett)'
 
 
 def test_the_same_with_what_seeds_add_taken_out(folder):
   """Seeds add 0, 0.2 and 0.4 points; changes 0.1 and -1.8."""
-  assert evidence.beyond_chance(folder, 'worse', 2, by='seeds').holds
+  assert evidence.beyond_chance(folder, 'worse', 2, 3, 2, by='seeds').holds
   # Nothing is left to chance here, so even a tenth of a point is beyond it.
-  assert evidence.beyond_chance(folder, 'alike', 2, by='seeds', sign=1).holds
+  assert evidence.beyond_chance(
+    folder, 'alike', 2, 3, 2, by='seeds', sign=1
+  ).holds
   with pytest.raises(UserError, match="by='luck' is no comparison"):
-    evidence.beyond_chance(folder, 'worse', 2, by='luck')
+    evidence.beyond_chance(folder, 'worse', 2, 3, 2, by='luck')
 
 
 def test_what_is_far_below(folder):
   """Deviation 0.2, 0.14 and 0.14: 0.178 pooled of four degrees."""
-  assert evidence.far_below(folder, 'far', 1, 38.0).holds
-  assert not evidence.far_below(folder, 'far', 1, 39.0).holds
+  assert evidence.far_below(folder, 'far', 1, 3, 38.0).holds
+  assert not evidence.far_below(folder, 'far', 1, 3, 39.0).holds
   with pytest.raises(UserError, match='claim far_below'):
-    evidence.beyond_chance(folder, 'far', 1)
+    evidence.beyond_chance(folder, 'far', 1, 3, 2)
 
 
 def test_means_by_hand(folder):
@@ -74,13 +76,14 @@ def test_means_by_hand(folder):
   # 1.959964 × 0.1 ÷ √3 = 0.113.
   assert at_least(folder, 'recipe', 3, 90.08, deviation=0.1).holds
   assert not at_least(folder, 'recipe', 3, 90.09, deviation=0.1).holds
-  assert agrees(folder, 'recipe', 3, 90.69).holds
-  assert not agrees(folder, 'recipe', 3, 90.70).holds
-  assert agrees(folder, 'recipe', 3, 91.3, view='mirror').holds
+  assert agrees(folder, 'recipe', 3, 90.3, within=0.60).holds
+  assert not agrees(folder, 'recipe', 3, 90.3, within=0.59).holds
+  assert agrees(folder, 'recipe', 3, 91.3, within=1, view='mirror').holds
   # One run has no interval of its own.
   assert not at_least(folder, 'far', 1, 1.0).holds
+  assert not agrees(folder, 'far', 1, 50.0, within=9).holds
   with pytest.raises(UserError, match="no view 'shift'; it has mirror"):
-    agrees(folder, 'recipe', 3, 91.3, view='shift')
+    agrees(folder, 'recipe', 3, 91.3, within=1, view='shift')
 
 
 def test_gains_by_hand(folder):
@@ -88,7 +91,7 @@ def test_gains_by_hand(folder):
 
   def gains(deviation, **asked):
     return evidence.gain_over(
-      folder, 'recipe', 'worse', 3, deviation, **asked
+      folder, 'recipe', 'worse', 3, 2, deviation, **asked
     ).holds
 
   assert gains(1.06)
@@ -112,20 +115,31 @@ def test_a_ratio_by_hand(tmp_path):
   assert not evidence.ratio(str(file), 'a', 2, at_least=0.73).holds
   assert evidence.ratio(str(file), 'a', 2, at_most=3.28).holds
   assert not evidence.ratio(str(file), 'a', 2, at_most=3.27).holds
-  with pytest.raises(UserError, match='2 rounds of a, not 3'):
+  with pytest.raises(UserError, match='a has 2 rounds, not 3 as was'):
     evidence.ratio(str(file), 'a', 3)
+  with pytest.raises(UserError, match='has no figure b, but a; name one'):
+    evidence.ratio(str(file), 'b', 2)
+  with pytest.raises(UserError, match=r'none\.json is no file of figures'):
+    evidence.ratio(str(tmp_path / 'none.json'), 'a', 2)
 
 
 def test_another_number_of_runs_than_was_fixed_fails(folder):
   with pytest.raises(UserError, match='worse has 2 runs, not 5 as was fixed'):
-    evidence.beyond_chance(folder, 'worse', 5)
+    evidence.beyond_chance(folder, 'worse', 5, 3, 2)
+  with pytest.raises(UserError, match='recipe has 3 runs, not 2 as was fixed'):
+    evidence.beyond_chance(folder, 'worse', 2, 2, 2)
+  with pytest.raises(UserError, match='2 changes are compared, not 3 as was'):
+    evidence.beyond_chance(folder, 'worse', 2, 3, 3)
+  with pytest.raises(UserError, match='worse has 2 runs, not 1 as was fixed'):
+    evidence.gain_over(folder, 'recipe', 'worse', 3, 1, 0.15)
 
 
 ENTRY = """
 worse:
   says: costs {{points}} points
   needs:
-    - {{kind: beyond_chance, records: {folder}, variant: {variant}, runs: 2}}
+    - {{kind: beyond_chance, records: {folder}, variant: {variant}, runs: 2,
+        base_runs: 3, comparisons: 2}}
 """
 
 
@@ -150,7 +164,9 @@ def test_a_sentence_gets_its_figures(folder, tmp_path):
   ('text', 'message'),
   [
     ('a <!-- claim: worse -->b', 'page.md: a claim has no <!-- end claim -->'),
-    ('<!-- claim: worse -->b<!-- end claim -->', 'of worse begins a line'),
+    ('<!-- claim: worse -->b<!-- end claim -->', 'worse --> begins a line'),
+    ('- <!-- claim: worse -->b<!-- end claim -->', 'worse --> begins a line'),
+    ('a <!-- claim: worse -->b\n<!-- end claim -->', 'end claim --> begins a'),
     ('a <!-- claim: x -->b<!-- end claim -->', 'claims.yaml has no claim x'),
   ],
 )
@@ -174,6 +190,8 @@ def test_what_does_not_hold_is_not_written(folder, tmp_path):
     ('a: b: c', 'is no YAML'),
     ('a: {says: b}', 'a is to have says and needs, and nothing else'),
     ('a: {says: b, needs: []}', 'a needs nothing'),
+    ('a: {says: 94, needs: [b]}', 'says=94 is no text'),
+    ('a: {says: b, needs: [ratio]}', 'is to be a list of mappings'),
     ('a: {says: b, needs: [{kind: x}]}', "there is no kind 'x'; there are bey"),
     ('a: {says: b, needs: [{kind: ratio}]}', 'ratio: missing a required'),
   ],

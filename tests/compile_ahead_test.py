@@ -1,14 +1,18 @@
 """Compiling while the images are read."""
 
+import os
+import signal
 import threading
+import weakref
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from helpers import runs, tiny
 
-from official_ext.dataloaders import in_memory
+from official_ext.dataloaders import in_memory, resident
 from official_ext.dataloaders.data_sets import DataSets
-from official_ext.errors import UserError
+from official_ext.errors import Stopped, UserError
 from official_ext.ops import placement
 from official_ext.tasks.image_classification import ImageClassificationTask
 from official_ext.training.trainer import Trainer
@@ -111,6 +115,70 @@ def test_damaged_images_are_told_before_there_is_a_run(
     tiny.run(shapes_dir, tmp_path / 'run')
   assert events == ['test[:50]', 'compiled']
   assert not list(tmp_path.iterdir())
+
+
+def test_images_that_the_model_cannot_read_are_told_first(
+  shapes_dir, tmp_path, late_images
+):
+  told = pytest.raises(UserError, match=r'^task\.train_data: the images of ')
+  size = 'task: {model: {input_size: [32, 32, 1]}}'
+  with placement.as_on_accelerator(), told:
+    tiny.run(shapes_dir, tmp_path / 'run', override=size, mode='train')
+  assert not list(tmp_path.iterdir())
+  assert 'compiled' not in late_images
+
+
+def test_a_signal_while_it_compiles_is_heeded(
+  shapes_dir, tmp_path, monkeypatch, request
+):
+  compile_step = Trainer._compile
+
+  def interrupted(self):
+    os.kill(os.getpid(), signal.SIGINT)
+    compile_step(self)
+
+  monkeypatch.setattr(Trainer, '_compile', interrupted)
+  request.getfixturevalue('late_images')
+  stopped = pytest.raises(Stopped, match='Stopped after step 0 of 9')
+  with placement.as_on_accelerator(), stopped:
+    tiny.run(shapes_dir, tmp_path / 'run')
+  assert (tmp_path / 'run' / 'params.yaml').exists()
+
+
+def test_a_compilation_that_fails_leaves_nothing(
+  shapes_dir, tmp_path, monkeypatch, request
+):
+  def fail(self):
+    raise tf.errors.ResourceExhaustedError(None, None, 'out of memory')
+
+  monkeypatch.setattr(Trainer, '_compile', fail)
+  request.getfixturevalue('late_images')
+  failed = pytest.raises(tf.errors.ResourceExhaustedError)
+  with placement.as_on_accelerator(), failed:
+    tiny.run(shapes_dir, tmp_path / 'run')
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures('late_images')
+def test_a_device_holds_the_images_once(shapes_dir, tmp_path, monkeypatch):
+  copies, blank, held, was_blank = resident.copies, resident.blank, [], []
+
+  def make_blank(*args):
+    made = blank(*args)
+    held.append(weakref.ref(made[0]))
+    was_blank.append(True)
+    return made
+
+  def copy(*args):
+    held[:] = [each for each in held if each() is not None]
+    return copies(*args)
+
+  monkeypatch.setattr(resident, 'blank', make_blank)
+  monkeypatch.setattr(resident, 'copies', copy)
+  with placement.as_on_accelerator():
+    tiny.run(shapes_dir, tmp_path / 'run')
+  assert was_blank
+  assert not held
 
 
 def test_a_cpu_has_its_cores_for_decoding(shapes_dir, tmp_path, monkeypatch):

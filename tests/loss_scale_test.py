@@ -2,6 +2,7 @@
 
 import functools
 import re
+import types
 
 import numpy as np
 import pytest
@@ -65,6 +66,44 @@ def test_a_step_is_that_of_keras(name):
       np.testing.assert_array_equal(value, expected, err_msg=str(step))
   scales = [float(state[-2]) for state in ours]
   assert scales == [8, 16, 8, 8, 4, 4, 8, 8, 16, 16]
+
+
+@pytest.mark.parametrize('place', [0, 1])
+def test_one_gradient_that_is_not_finite_stops_all(place):
+  for wrap in (OURS, KERAS):
+    _, optimizer, variables = steps(wrap, OPTIMIZERS['sgd'])
+    before = [variable.numpy() for variable in variables]
+    gradients = [tf.ones_like(variable) for variable in variables]
+    gradients[place] *= np.inf
+    scaled = optimizer.get_scaled_loss(tf.constant(1.0))
+    assert scaled == 8
+    gradients = optimizer.get_unscaled_gradients(gradients)
+    optimizer.apply_gradients(zip(gradients, variables, strict=True))
+    assert float(optimizer.loss_scale) == 4
+    for variable, value in zip(variables, before, strict=True):
+      np.testing.assert_array_equal(variable, value)
+
+
+def test_a_scale_is_no_less_than_one():
+  step, optimizer, _ = steps(OURS, OPTIMIZERS['sgd'])
+  scales = []
+  for _ in range(5):
+    step(tf.constant(np.nan, tf.float32))
+    scales.append(float(optimizer.loss_scale))
+  assert scales == [4, 2, 1, 1, 1]
+
+
+def test_several_replicas_ask_keras(monkeypatch):
+  """Whether gradients are finite, its own knows of all replicas."""
+  keras, asked = OURS.__mro__[1], []
+  monkeypatch.setattr(
+    keras, 'apply_gradients', lambda self, *_: asked.append(self)
+  )
+  several = types.SimpleNamespace(num_replicas_in_sync=2)
+  monkeypatch.setattr(loss_scale.tf.distribute, 'get_strategy', lambda: several)
+  optimizer = OURS(OPTIMIZERS['sgd']())
+  optimizer.apply_gradients([(tf.ones([2]), tf.Variable([1.0, 2.0]))])
+  assert asked == [optimizer]
 
 
 def test_a_step_compiles_without_a_condition():

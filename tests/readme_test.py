@@ -173,6 +173,9 @@ def test_every_record_of_accuracy_comes_from_a_command():
     'small_data_250',
     'small_data_1000',
     'small_data_4000',
+    'small_data_16000',
+    'small_fashion_1000',
+    'small_fashion_4000',
   }
   assert {file for file in planned if file.parent in studies} == there
 

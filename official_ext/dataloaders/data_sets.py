@@ -94,6 +94,14 @@ class DataSets:
       for params in reversed(self.configs):
         self._loading(params, reader)
 
+  def check(self, params: DataConfig) -> None:
+    """Raises where the model cannot read a split's images, unread as they are.
+
+    Raises:
+      UserError: If it cannot, or cannot tell its classes apart.
+    """
+    in_memory.check_model(self.source(params), self._task.model)
+
   def has_loaded(self, params: DataConfig) -> bool:
     """Whether `load` returns at once."""
     loading = self._store.loaded.get(_key(params))
@@ -108,7 +116,7 @@ class DataSets:
     Raises:
       UserError: If they do not fit the model or the memory, or are damaged.
     """
-    in_memory.check_model(self.source(params), self._task.model)
+    self.check(params)
     try:
       with _one_after_the_other() as reader:
         loading = self._loading(params, reader)

@@ -66,7 +66,7 @@ class _InUseError(UserError):
 
 @contextlib.contextmanager
 def created(model_dir: str) -> Iterator[None]:
-  """Makes the folder; unmakes it if a mistake of the user shows up inside.
+  """Makes the folder; unmakes a new one if what is done inside fails.
 
   Raises:
     UserError: If the folder cannot be written to.
@@ -81,7 +81,7 @@ def created(model_dir: str) -> Iterator[None]:
     yield
   except _InUseError:
     raise
-  except UserError:
+  except BaseException:
     if fresh:
       shutil.rmtree(folder, ignore_errors=True)
     raise

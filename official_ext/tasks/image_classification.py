@@ -143,6 +143,7 @@ class ImageClassificationTask(
       UserError: As there, or if the classes cannot be weighted as asked for.
     """
     if preprocessing.on_device(params):
+      self._reside(params, ())  # Blank ones go, so that there is room.
       self._reside(params, self.data.reside(params, self._devices))
     data = self.data.load(params)
     asked = self.task_config.losses.class_weights
@@ -171,8 +172,9 @@ class ImageClassificationTask(
       input_context: Which worker this is, and of how many.
 
     Raises:
-      UserError: If the images do not fit on a device.
+      UserError: If the images do not fit the model, or on a device.
     """
+    self.data.check(params)
     info = self.data.source(params).info
     if preprocessing.on_device(params):
       self._reside(params, resident.blank(info, self._devices))

@@ -88,6 +88,7 @@ def _run(team: Team) -> int | None:
         start = starts.at_its_step(team, there)
         if request.trains:
           to_the_end.enter_context(start.stop.on_signals())
+          starts.make_ready(start)
     messages.say_data(request)
     if step is None:
       messages.say_where(request, start.step)

@@ -38,7 +38,7 @@ class Start:
 
 
 def at_its_step(team: Team, there: Checkpoints) -> Start:
-  """Builds a trainer and brings it to its step; then describes the run.
+  """Builds a trainer and brings it to its step.
 
   Args:
     team: Who trains or evaluates.
@@ -47,7 +47,6 @@ def at_its_step(team: Team, there: Checkpoints) -> Start:
   Raises:
     UserError: If the checkpoint is another model's, none is good, there is none
       to evaluate, or what a new run begins with does not fit.
-    RunError: If the folder cannot be written to.
   """
   request = team.request
   progress = Progress(request.params, quiet=not team.cluster.is_chief)
@@ -65,17 +64,30 @@ def at_its_step(team: Team, there: Checkpoints) -> Start:
   if request.trains and not step:
     names = request.data.train.info.class_names if request.data else []
     transfer.check(request.params.task, trainer.model, names)
-  if request.trains and step < request.last_step:
-    with team.strategy.scope():
-      trainer.await_images()
-    with writing(request.model_dir):
-      description.write(
-        request.params,
-        request.model_dir,
-        request.data,
-        request.arguments,
-      )
   return Start(team, trainer, progress, stop, step)
+
+
+def make_ready(start: Start) -> None:
+  """Waits for the images, of which the description of the run tells.
+
+  What is compiled before the loop, is compiled meanwhile.
+
+  Args:
+    start: Of a run that trains.
+
+  Raises:
+    UserError: If the images are damaged, or do not fit.
+    RunError: If the folder cannot be written to.
+  """
+  request = start.team.request
+  if start.step >= request.last_step:
+    return
+  with start.team.strategy.scope():
+    start.trainer.await_images()
+  with writing(request.model_dir):
+    description.write(
+      request.params, request.model_dir, request.data, request.arguments
+    )
 
 
 def _build(team: Team, progress: Progress, stop: StopRequest) -> Trainer:
