@@ -71,7 +71,7 @@ def choose(facts: Facts) -> list[Choice]:
   """Returns all that a recipe for a data set chooses.
 
   What depends on the number of images was found on parts of CIFAR-10;
-  docs/own_pictures.md has the tables, and says what was not tried.
+  docs/own_pictures.md has the tables.
   """
   return [
     Choice.of_values(
