@@ -7,8 +7,10 @@ import resource
 import shutil
 import signal
 
+from official_ext.machine import environment
+
 # Before TensorFlow is imported, as the commands do; and no look for a GPU.
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+environment.prepare()
 os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
 
 import gin

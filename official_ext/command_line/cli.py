@@ -1,6 +1,5 @@
 """What every command of the package does around its `main`."""
 
-import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -9,7 +8,7 @@ from absl import app, flags, logging
 from official.common import flags as tfm_flags
 
 from official_ext.errors import Stopped, UserError
-from official_ext.machine import compile_cache
+from official_ext.machine import compile_cache, environment
 
 FLAGS = flags.FLAGS
 
@@ -87,12 +86,7 @@ def run(main: Callable[..., int | None], takes_files: bool = False) -> None:
     takes_files: Whether `main` takes a list of what the command line holds
       besides options.
   """
-  # TensorFlow's errors reach Python as exceptions; what it prints is which
-  # devices and instructions it has not found.
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-
-  # Other processes use the same GPU, `export` starts some itself.
-  os.environ.setdefault('TF_FORCE_GPU_ALLOW_GROWTH', 'true')
+  environment.prepare()
 
   def guarded(argv: Sequence[str]) -> int | None:
     if FLAGS.compile_cache:
