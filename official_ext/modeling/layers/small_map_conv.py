@@ -5,14 +5,14 @@ import tf_keras
 
 from official_ext.ops import placement
 
-# Measured at batch 512 with TensorFlow 2.20 in bfloat16 on two AMX cores: up
-# to this width the kernel's gradient is faster as matrix products (4×4,
+# Measured at batch 512 with TensorFlow 2.20 on two cores: up to this width the
+# kernel's gradient is faster as matrix products, in bfloat16 with AMX (4×4,
 # 512→512: 31 for 160 ms; 8×8, 256→512: 79 for 137 ms; but 16×16, 128→256: 180
-# for 65 ms).
+# for 65 ms), and in float32 with AVX2 (300 for 530, and 650 for 750 ms).
 _PRODUCTS_UP_TO = 8
-# Up to this width the convolution is faster on images laid side by side (4×4:
-# 22 for 47 ms; but 8×8: 43 for 40 ms): oneDNN's tiles of 16 positions do not
-# seem to span two rows.
+# Up to this width the convolution is in bfloat16 faster on images laid side by
+# side (4×4: 22 for 47 ms; but 8×8: 43 for 40 ms; in float32 420 for 190 ms):
+# oneDNN's tiles of 16 positions do not seem to span two rows.
 _STRIPS_UP_TO = 4
 
 
@@ -20,9 +20,9 @@ _STRIPS_UP_TO = 4
 class SmallMapConv2D(tf_keras.layers.Conv2D):
   """`Conv2D` with the same results to rounding, faster where maps are small.
 
-  Only the order of the sums differs, and only for bfloat16 3×3 convolutions of
-  stride 1 with 'same' padding on maps up to 8 wide, on a machine without an
-  accelerator. Everything else is Keras' own.
+  Only the order of the sums differs, and only for 3×3 convolutions in bfloat16
+  or float32 of stride 1 with 'same' padding on maps up to 8 wide, on a machine
+  without an accelerator. Everything else is Keras' own.
   """
 
   def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -33,7 +33,7 @@ class SmallMapConv2D(tf_keras.layers.Conv2D):
 
   def _suits(self, inputs: tf.Tensor) -> bool:
     return (
-      inputs.dtype == tf.bfloat16
+      inputs.dtype in (tf.bfloat16, tf.float32)
       and self.kernel_size == (3, 3)
       and self.strides == self.dilation_rate == (1, 1)
       and (self.padding, self.groups) == ('same', 1)
@@ -47,7 +47,7 @@ class SmallMapConv2D(tf_keras.layers.Conv2D):
 @tf.custom_gradient
 def _convolve(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
   """Returns the convolution, and a function for its two gradients."""
-  strips = x.shape[2] <= _STRIPS_UP_TO
+  strips = x.dtype == tf.bfloat16 and x.shape[2] <= _STRIPS_UP_TO
   y = _on_strip(x, kernel) if strips else tf.nn.conv2d(x, kernel, 1, 'SAME')
 
   def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
