@@ -9,7 +9,6 @@ import dataclasses
 import json
 import math
 import pathlib
-import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,8 +63,8 @@ def beyond_chance(
   above, chance = _compared(records, variant, runs, base_runs, comparisons, by)
   return Finding(
     chance < SIGNIFICANCE and sign * above > 0,
-    f'{above:+.2f} points, p {_p(chance)} ({by})',
-    {'points': f'{abs(above):.1f}', 'p': _p(chance)},
+    f'{above:+.2f} points, p {run_cells.chance(chance)} ({by})',
+    {'points': f'{abs(above):.1f}', 'p': run_cells.chance(chance)},
   )
 
 
@@ -92,8 +91,8 @@ def within_chance(
   above, chance = _compared(records, variant, runs, base_runs, comparisons, by)
   return Finding(
     chance >= SIGNIFICANCE,
-    f'{above:+.2f} points, p {_p(chance)} ({by})',
-    {'points': f'{above:+.1f}', 'p': _p(chance)},
+    f'{above:+.2f} points, p {run_cells.chance(chance)} ({by})',
+    {'points': f'{above:+.1f}', 'p': run_cells.chance(chance)},
   )
 
 
@@ -117,12 +116,7 @@ def far_below(
   deviation = run_statistics.pooled_deviation(
     map(run_figures.accuracies, (base, *near))
   )
-  below = (
-    100
-    * -run_statistics.difference(
-      run_figures.accuracies(found), run_figures.accuracies(base), None
-    )[0]
-  )
+  below = -_points_above(found, base)
   margin = _FAR * 100 * deviation.value if deviation else math.inf
   return Finding(
     below - margin >= points,
@@ -265,7 +259,6 @@ def ratio(
     f'{result.mean:.2f}, from {low:.2f} to {high:.2f}',
     {
       'ratio': f'{result.mean:.1f}',
-      'percent': f'{100 * abs(1 - result.mean):.0f}%',
       'low': f'{low:.2f}',
       'high': f'{high:.2f}',
     },
@@ -315,10 +308,14 @@ def _compared(
     )
   if by == 'seeds':
     return seed_table.compared(folder)[variant]
-  above = statistics.fmean(run_figures.accuracies(found)) - statistics.fmean(
-    run_figures.accuracies(base)
-  )
-  return 100 * above, chances[variant]
+  return _points_above(found, base), chances[variant]
+
+
+def _points_above(
+  found: run_figures.Records, base: run_figures.Records
+) -> float:
+  values = run_figures.accuracies(found), run_figures.accuracies(base)
+  return 100 * run_statistics.difference(*values, None)[0]
 
 
 def _mean(
@@ -369,10 +366,6 @@ def _check_count(found: run_figures.Records, runs: int, folder: str) -> None:
       f'{folder}: {found[0]["variant"]} has {len(found)} runs, not {runs} as '
       'was fixed; look at what it says with these, then fix that number.'
     )
-
-
-def _p(chance: float) -> str:
-  return run_cells.chance(chance)
 
 
 KINDS = {

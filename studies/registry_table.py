@@ -2,6 +2,8 @@
 
 import pathlib
 import statistics
+from collections.abc import Iterator
+from typing import Any
 
 from official_ext.repeats import records, registry, run_figures
 from studies import markdown
@@ -20,19 +22,27 @@ def candidates(folder: str) -> str:
     UserError: If a registry was changed.
   """
   rows = [
-    _row(entry, path.parent)
+    row
     for path in sorted(pathlib.Path(folder).glob(f'*/{registry.FILE_NAME}'))
-    for entry in registry.read(path.parent)
+    for row in _rows(path.parent)
   ]
   return markdown.table(_HEAD, rows) if rows else _NONE
 
 
-def _row(entry: registry.Entry, folder: pathlib.Path) -> tuple[str, ...]:
-  found = [
-    record
-    for record in records.read_all(str(folder)).get(entry.variant, [])
-    if record['seed'] in entry.seeds
-  ]
+def _rows(folder: pathlib.Path) -> Iterator[tuple[str, ...]]:
+  by_variant = records.read_all(str(folder))
+  for entry in registry.read(folder):
+    found = [
+      record
+      for record in by_variant.get(entry.variant, [])
+      if record['seed'] in entry.seeds
+    ]
+    yield _row(entry, found, folder)
+
+
+def _row(
+  entry: registry.Entry, found: list[dict[str, Any]], folder: pathlib.Path
+) -> tuple[str, ...]:
   mean = statistics.fmean(run_figures.accuracies(found)) if found else None
   return (
     f'{folder.name}/{entry.variant}',

@@ -1,6 +1,8 @@
 """Runtime and trainer configurations: Garden's, with this package's fields."""
 
 import dataclasses
+import functools
+from collections.abc import Iterable
 from typing import Any
 
 from official.core import config_definitions as cfg
@@ -12,6 +14,18 @@ from official_ext.schema.fields import Tie
 
 # Where a config has the seed of a training.
 SEEDS = ('runtime.seed', 'task.train_data.seed')
+
+
+def leave_out(places: Iterable[str], settings: dict[str, Any]) -> None:
+  """Takes values out of a config as nested dicts, where it has them.
+
+  Args:
+    places: Their dotted places.
+    settings: The config; it is changed.
+  """
+  for place in places:
+    *parents, key = place.split('.')
+    functools.reduce(lambda d, k: d.get(k, {}), parents, settings).pop(key, '')
 
 
 @parts.part('runtime')

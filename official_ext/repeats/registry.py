@@ -94,7 +94,31 @@ def register(
     UserError: If one was registered before with other seeds or for another
       purpose, or is not and there is no purpose.
   """
-  there, new = read(folder), {}
+  if purpose is None:
+    _unregistered(folder, asked, seeds, None)
+    return
+  folder.mkdir(parents=True, exist_ok=True)
+  # Another command may register at this moment.
+  with (folder / FILE_NAME).open('a+') as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    new = _unregistered(folder, asked, seeds, purpose)
+    file.seek(0)
+    lines = file.read().splitlines()
+    for variant in new:
+      lines.append(_line(variant, asked[variant], seeds, purpose, lines))
+      file.write(lines[-1] + '\n')
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _unregistered(
+  folder: pathlib.Path,
+  asked: Mapping[str, settings.Settings],
+  seeds: Sequence[int],
+  purpose: str | None,
+) -> list[str]:
+  """Returns the variants that are new; raises as `register` does."""
+  there, new = read(folder), []
   for variant, each in asked.items():
     digest = settings.digest(each)
     found = [entry for entry in there if entry.digest == digest]
@@ -104,39 +128,19 @@ def register(
         'taken to the test images (--purpose), or name another --records_dir.'
       )
     if not found:
-      new[variant] = each
+      new.append(variant)
     elif not _goes_on(found[-1], seeds, purpose):
       raise UserError(
         f'{variant} was taken to {found[-1].test_data} on {found[-1].told()}; '
         'a candidate is taken there once: give the same seeds and purpose, or '
         'choose among candidates by --dev.'
       )
-  if new:
-    _append(folder, new, seeds, str(purpose))
+  return new
 
 
 def _goes_on(entry: Entry, seeds: Sequence[int], purpose: str | None) -> bool:
   """Whether the same is asked for again, or a part of it."""
   return {*seeds} <= {*entry.seeds} and purpose in (None, entry.purpose)
-
-
-def _append(
-  folder: pathlib.Path,
-  asked: Mapping[str, settings.Settings],
-  seeds: Sequence[int],
-  purpose: str,
-) -> None:
-  folder.mkdir(parents=True, exist_ok=True)
-  with (folder / FILE_NAME).open('a+') as file:
-    fcntl.flock(file, fcntl.LOCK_EX)
-    read(folder)
-    file.seek(0)
-    lines = file.read().splitlines()
-    for variant, each in asked.items():
-      lines.append(_line(variant, each, seeds, purpose, lines))
-      file.write(lines[-1] + '\n')
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def _line(

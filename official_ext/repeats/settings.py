@@ -5,7 +5,7 @@ what is left open. They lack what is tied to a place; what they lack because it
 is newer has its default.
 """
 
-import functools
+import copy
 import hashlib
 import json
 import pathlib
@@ -30,9 +30,7 @@ def of(params: cfg.ExperimentConfig) -> Settings:
   A checkpoint's place is told from another's by a digest of it.
   """
   settings = _without_places(params, Tie.WEIGHTS)
-  for place in _following_from_epochs(params):
-    *parents, key = place.split('.')
-    functools.reduce(lambda d, k: d.get(k, {}), parents, settings).pop(key, '')
+  common.leave_out(_following_from_epochs(params), settings)
   checkpoint = params.task.init_checkpoint
   if checkpoint:
     digest = hashlib.sha256(repr(checkpoint).encode())
@@ -64,11 +62,8 @@ def _following_from_epochs(params: cfg.ExperimentConfig) -> list[str]:
 
 def digest(settings: Settings) -> str:
   """Returns what is the same for settings that differ in their seeds alone."""
-  text = json.dumps(settings, sort_keys=True)
-  without = json.loads(text)
-  for place in common.SEEDS:
-    *parents, key = place.split('.')
-    functools.reduce(lambda d, k: d.get(k, {}), parents, without).pop(key, None)
+  without = copy.deepcopy(settings)
+  common.leave_out(common.SEEDS, without)
   text = json.dumps(without, sort_keys=True)
   return f'sha256:{hashlib.sha256(text.encode()).hexdigest()}'
 

@@ -94,7 +94,5 @@ class _Compiled:
 
 def _settings_but_seeds(params: cfg.ExperimentConfig) -> str:
   settings = params.as_dict()
-  for place in common.SEEDS:
-    *parents, key = place.split('.')
-    functools.reduce(dict.get, parents, settings).pop(key, None)
+  common.leave_out(common.SEEDS, settings)
   return repr(settings)
