@@ -17,6 +17,8 @@ Flags:
   --checkpoint  Checkpoint, or folder of some, in --model_dir, such as best; the
                 newest by default.
   --data_dir    Folder of TFDS data sets, where it is not the run's.
+  --records_dir Folder of records, as official_ext.repeat writes them, of runs
+                with the same test images: shows those that no run gets right.
   --traceback   Show the full trace of an error.
 """
 
@@ -39,6 +41,11 @@ def define_flags() -> None:
   flags.DEFINE_string(
     'output', None, 'File to write; report.html in --model_dir by default.'
   )
+  flags.DEFINE_string(
+    'records_dir',
+    None,
+    'Folder of records of runs whose common mistakes are shown.',
+  )
 
 
 def main() -> None:
@@ -46,7 +53,7 @@ def main() -> None:
   if not FLAGS.model_dir:
     raise UserError('give --model_dir, the folder of a run; see --help.')
   # TensorFlow is imported here, so that --help and a wrong flag answer at once.
-  from official_ext.reporting import classes, content, page
+  from official_ext.reporting import classes, content, never_right, page
   from official_ext.serving import trained_model
 
   trained = trained_model.load_for_inference(
@@ -62,7 +69,10 @@ def main() -> None:
   if not os.access(output.parent, os.W_OK):
     raise UserError(f'--output={output} cannot be written; name another.')
   print(f'Reading {trained.describe()}', flush=True)
-  gathered = content.gather(trained)
+  common = (
+    never_right.find(FLAGS.records_dir, trained) if FLAGS.records_dir else None
+  )
+  gathered = content.gather(trained, common)
   _write(output, page.render(gathered))
   print(
     classes.sentence(

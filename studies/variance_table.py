@@ -6,7 +6,6 @@ import numpy as np
 
 from official_ext.errors import UserError
 from official_ext.repeats import records, run_figures
-from official_ext.runs import right_images
 from studies import markdown
 
 _HEAD = (
@@ -47,19 +46,6 @@ def variance(folder: str) -> str:
   return markdown.table(_HEAD, rows)
 
 
-def right(found: run_figures.Records) -> np.ndarray:
-  """Returns bool `[runs, images]`."""
-  return np.array(
-    [
-      right_images.unpack(
-        record['right_images']['accuracy'],
-        record['data']['test']['num_examples'],
-      )
-      for record in found
-    ]
-  )
-
-
 def of_images_alone(right: np.ndarray) -> float:
   """Returns the deviation of an accuracy whose images are by themselves.
 
@@ -71,7 +57,7 @@ def of_images_alone(right: np.ndarray) -> float:
 
 
 def _cells(found: run_figures.Records) -> tuple[str, ...]:
-  bits = right(found)
+  bits = run_figures.right(found)
   result = run_figures.summarize(bits.mean(axis=1).tolist())
   deviation, alone = result.deviation or 0.0, of_images_alone(bits)
   rest = math.sqrt(max(0.0, deviation**2 - alone**2))

@@ -189,7 +189,11 @@ def written(trained_run, tmp_path_factory):
   output = tmp_path_factory.mktemp('work') / 'page.html'
   output.write_text('earlier')
   flags = types.SimpleNamespace(
-    model_dir=str(trained_run), output=str(output), checkpoint='', data_dir=''
+    model_dir=str(trained_run),
+    output=str(output),
+    checkpoint='',
+    data_dir='',
+    records_dir=None,
   )
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(command, 'FLAGS', flags)
@@ -231,7 +235,11 @@ def test_a_mistake_ends_in_one_line(arguments, message):
 
 def test_a_folder_is_no_output(trained_run, tmp_path, monkeypatch):
   flags = types.SimpleNamespace(
-    model_dir=str(trained_run), output=str(tmp_path), checkpoint='', data_dir=''
+    model_dir=str(trained_run),
+    output=str(tmp_path),
+    checkpoint='',
+    data_dir='',
+    records_dir=None,
   )
   monkeypatch.setattr(command, 'FLAGS', flags)
   with pytest.raises(UserError, match=f'--output={tmp_path} is a folder; name'):

@@ -7,10 +7,12 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from scipy import stats
 
 from official_ext.errors import UserError
 from official_ext.progress import columns
+from official_ext.runs import right_images
 
 _CONFIDENCE = 0.95
 
@@ -45,6 +47,23 @@ def accuracies_over_views(found: Records) -> dict[str, list[float]]:
       )
   names = columns.of_views(keys)
   return {name: of_last_epoch(found, key) for key, name in names.items()}
+
+
+def right(found: Records) -> np.ndarray:
+  """Returns which test images are right: bool `[runs, images]`.
+
+  Args:
+    found: Records that tell, all of as many test images.
+  """
+  return np.array(
+    [
+      right_images.unpack(
+        record['right_images']['accuracy'],
+        record['data']['test']['num_examples'],
+      )
+      for record in found
+    ]
+  )
 
 
 @dataclasses.dataclass(frozen=True)

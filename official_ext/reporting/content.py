@@ -10,21 +10,22 @@ import tensorflow as tf
 
 from official_ext.progress import epoch_table
 from official_ext.reporting import classes, diagram, figures
+from official_ext.reporting.never_right import NeverRight
 from official_ext.serving import evaluation
 from official_ext.serving.trained_model import TrainedModel
 
 _SHEET_COLUMNS, _SHEET_ROWS = 12, 4
-_MAX_MISTAKES = 24
+_MAX_MISTAKES = 24  # Pictures of either kind.
 
 
 @dataclasses.dataclass(frozen=True)
 class Mistake:
-  """A test image that was classified wrongly.
+  """A test image that was classified wrongly, by this model or by others.
 
   Attributes:
     picture: The image, a data URI.
     name: Its class.
-    predicted: The class that it was taken for.
+    predicted: The class that it was taken for by this one.
     probability: Of the latter.
   """
 
@@ -34,11 +35,15 @@ class Mistake:
   probability: float
 
 
-def gather(trained: TrainedModel) -> dict[str, Any]:
+def gather(
+  trained: TrainedModel, never_right: NeverRight | None = None
+) -> dict[str, Any]:
   """Returns the variables of the page's template.
 
   Args:
     trained: A run's model; its test and training images are read.
+    never_right: The test images that no one of several runs gets right, if such
+      runs are known.
 
   Raises:
     UserError: If the images are not there or do not fit the model.
@@ -51,6 +56,10 @@ def gather(trained: TrainedModel) -> dict[str, Any]:
   )
   folder = pathlib.Path(trained.model_dir)
   rows = epoch_table.read(folder / epoch_table.FILE_NAME)
+
+  def told(wrong: np.ndarray) -> list[Mistake]:
+    return _mistakes(wrong, images, labels, probabilities, trained.class_names)
+
   return {
     'title': folder.resolve().name,
     'description': trained.describe(),
@@ -61,7 +70,9 @@ def gather(trained: TrainedModel) -> dict[str, Any]:
     'curves': figures.uri(figures.curves(rows)) if rows else None,
     'confusion': figures.uri(figures.confusion(counts, trained.class_names)),
     'classes': classes.results(counts, trained.class_names),
-    'mistakes': _mistakes(images, labels, probabilities, trained.class_names),
+    'mistakes': told(np.flatnonzero(probabilities.argmax(axis=1) != labels)),
+    'never_right': never_right,
+    'never_right_pictures': told(never_right.images) if never_right else [],
     'sheet': figures.sheet(_augmented(trained), _SHEET_COLUMNS),
     'blocks': diagram.blocks(trained.model),
     'versions': json.loads(_text(folder / 'versions.json') or '{}'),
@@ -72,15 +83,15 @@ def gather(trained: TrainedModel) -> dict[str, Any]:
 
 
 def _mistakes(
+  wrong: np.ndarray,
   images: np.ndarray,
   labels: np.ndarray,
   probabilities: np.ndarray,
   class_names: list[str],
 ) -> list[Mistake]:
-  """Returns the most confident ones first."""
+  """Returns those of some images, the most confident ones first."""
   predicted = probabilities.argmax(axis=1)
   confidence = probabilities.max(axis=1)
-  wrong = np.flatnonzero(predicted != labels)
   order = wrong[np.argsort(-confidence[wrong], kind='stable')]
   return [
     Mistake(
