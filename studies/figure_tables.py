@@ -2,8 +2,10 @@
 
 import json
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
+from official_ext.repeats import run_figures
 from studies import markdown
 
 # Title, key, unit and digits of a figure, and what it should reach on two
@@ -28,25 +30,36 @@ _TARGETS = (
   ('peak memory, GiB', 'peak_memory_bytes', 2**30, 2, '≤ 4'),
 )
 
+_MEAN_HEAD = 'mean, 95% interval'
+
+_STEP_TIMES_HEAD = (
+  'recipe',
+  'images/s',
+  'time of a step ÷ first, median',
+  _MEAN_HEAD,
+  'of training ÷ first',
+)
+
 
 def step_times(folder: str) -> str:
   """Returns the times of steps and trainings beside those of a recipe."""
   rows = []
   for path in sorted(pathlib.Path(folder).glob('*.json')):
     variants = json.loads(path.read_text())['variants']
-    rows += [
-      (
-        name,
-        f'{figures["images_per_second"]:,.0f}',
-        f'{figures["step_time_over_recipe"]:.2f}',
-        f'{figures["training_time_over_recipe"]:.2f}',
+    first = next(iter(variants.values()))['rounds']
+    for name, figures in variants.items():
+      pairs = zip(first, figures['rounds'], strict=True)
+      ratios = [before / speed for before, speed in pairs]
+      rows.append(
+        (
+          name,
+          f'{figures["images_per_second"]:,.0f}',
+          f'{figures["step_time_over_recipe"]:.2f}',
+          _mean(ratios, 2) if figures['rounds'] is not first else '',
+          f'{figures["training_time_over_recipe"]:.2f}',
+        )
       )
-      for name, figures in variants.items()
-    ]
-  return markdown.table(
-    ('recipe', 'images/s', 'time of a step ÷ first', 'of training ÷ first'),
-    rows,
-  )
+  return markdown.table(_STEP_TIMES_HEAD, rows)
 
 
 def profile(folder: str) -> str:
@@ -93,15 +106,26 @@ def _benchmark(figures: dict[str, Any]) -> str:
     for title, key, unit, digits, target in _TARGETS
     if figures.get(key) is not None
   ]
-  return markdown.table((where, 'median', 'range', 'target'), rows)
+  head = (where, 'median', 'range', _MEAN_HEAD, 'target')
+  return markdown.table(head, rows)
 
 
 def _spread(
   figures: dict[str, Any], key: str, unit: int, digits: int
-) -> tuple[str, str]:
+) -> tuple[str, str, str]:
   spread = figures['spread'][key]
   median, least, most = (
     f'{value / unit:,.{digits}f}'
     for value in (figures[key], spread['min'], spread['max'])
   )
-  return median, f'{least} to {most}' if len(spread['rounds']) > 1 else ''
+  rounds = [value / unit for value in spread['rounds']]
+  spans = f'{least} to {most}' if len(rounds) > 1 else ''
+  return median, spans, _mean(rounds, digits)
+
+
+def _mean(values: Sequence[float], digits: int) -> str:
+  """Returns the mean of rounds and half its interval; nothing of one round."""
+  result = run_figures.summarize(values)
+  if result.half_width is None:
+    return ''
+  return f'{result.mean:,.{digits}f} ± {result.half_width:,.{digits}f}'

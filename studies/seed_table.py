@@ -58,6 +58,25 @@ def costs_by_seed(folder: str) -> str:
   return markdown.table(_HEAD, rows) + run_cells.below(told)
 
 
+def differences(folder: str) -> dict[str, tuple[float, float | None]]:
+  """Returns how far each change is above its recipe, and half the interval.
+
+  Accuracies are of 0 to 1; the dearest change comes first.
+
+  Args:
+    folder: That of the records.
+
+  Raises:
+    UserError: As `costs_by_seed`.
+  """
+  fit, alike = _accuracies(folder)
+  found = {
+    each[0]['variant']: fit.difference(number)
+    for number, each in enumerate(alike, start=1)
+  }
+  return dict(sorted(found.items(), key=lambda item: item[1][0]))
+
+
 def compared(folder: str) -> dict[str, tuple[float, float]]:
   """Returns the points of each change, and how likely they are by chance.
 
@@ -67,10 +86,7 @@ def compared(folder: str) -> dict[str, tuple[float, float]]:
   Raises:
     UserError: As `costs_by_seed`.
   """
-  base, alike = _base_and_near(folder)
-  fit = run_statistics.fit_by_seed(
-    [_by_seed(found, 'test_accuracy') for found in (base, *alike)]
-  )
+  fit, alike = _accuracies(folder)
   if not fit.deviation:
     raise UserError(
       f'{folder}: so few runs leave nothing to chance where what seeds add is '
@@ -82,6 +98,17 @@ def compared(folder: str) -> dict[str, tuple[float, float]]:
       enumerate(alike, start=1), _chances(fit, len(alike)), strict=True
     )
   }
+
+
+def _accuracies(
+  folder: str,
+) -> tuple[run_statistics.SeedFit, Sequence[run_figures.Records]]:
+  """Returns what changes and seeds add to the accuracy, and the changes."""
+  base, alike = _base_and_near(folder)
+  fit = run_statistics.fit_by_seed(
+    [_by_seed(found, 'test_accuracy') for found in (base, *alike)]
+  )
+  return fit, alike
 
 
 def _base_and_near(

@@ -1,4 +1,4 @@
-"""Writes the tables of README.md and docs, and the plot, from the records.
+"""Writes the tables of README.md and docs, and the plots, from the records.
 
 Usage, in the checkout::
 
@@ -25,7 +25,7 @@ to run, after FOLDER. A claim stands between `<!-- claim: NAME -->` and
 `<!-- end claim -->`; see `studies.claims`.
 
 With --check nothing is written, and the exit status is 1 if a table, a claim or
-what the plot draws would change. Without it the plot is always drawn anew.
+what a plot draws would change. Without it the plots are always drawn anew.
 """
 
 import pathlib
@@ -41,7 +41,6 @@ FLAGS = flags.FLAGS
 _README = pathlib.Path('README.md')
 _RECORDS = pathlib.Path('records')
 _DOCS = pathlib.Path('docs')
-_PLOT = _DOCS / 'accuracy_by_epoch.svg'
 
 
 def define_flags() -> None:
@@ -53,7 +52,7 @@ def define_flags() -> None:
 def main() -> int:
   """Writes, or says, what does not agree with the records."""
   from official_ext import registry_imports  # noqa: F401
-  from studies import claims, pages, plot
+  from studies import claims, pages, plots
 
   if not _README.exists() or not _RECORDS.exists():
     raise UserError(
@@ -67,12 +66,11 @@ def main() -> int:
     path: claims.fill(pages.fill(text, str(path)), str(path), sentences)
     for path, text in old.items()
   }
-  curves = plot.curves(_RECORDS)
+  drawn = {plot: plot.figures(_RECORDS) for plot in plots.ALL}
   stale = [path for path in old if new[path] != old[path]]
-  if plot.read(_PLOT) != curves:
-    stale.append(_PLOT)
+  stale += [plot.path for plot in drawn if plots.read(plot.path) != drawn[plot]]
   if not stale:
-    print('All tables and the plot agree with the records.')
+    print('All tables and plots agree with the records.')
   for path in stale:
     what = 'does not agree with' if FLAGS.check else 'is written anew from'
     print(f'{path} {what} the records.', file=sys.stderr)
@@ -80,10 +78,8 @@ def main() -> int:
     return 1 if stale else 0
   for path, text in new.items():
     path.write_text(text)
-  if curves:
-    plot.draw(curves, _PLOT)
-  else:
-    _PLOT.unlink(missing_ok=True)
+  for plot, figures in drawn.items():
+    plots.write(plot, figures, plot.path)
   return 0
 
 

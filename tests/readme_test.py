@@ -192,7 +192,10 @@ def test_tables_are_written(run, tmp_path):
   for name in ('README.md', 'claims.yaml', 'records', 'docs'):
     copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
     copy(ROOT / name, tmp_path / name)
-  (tmp_path / 'docs' / 'accuracy_by_epoch.svg').unlink()
+  plots = sorted((tmp_path / 'docs').glob('*.svg'))
+  assert [plot.stem for plot in plots] == ['accuracy_by_epoch', 'causes']
+  for plot in plots:
+    plot.unlink()
   pages = [page for page in PAGES if '<!-- table' in page.read_text()]
   assert len(pages) == 8
   for page in pages:
@@ -203,7 +206,7 @@ def test_tables_are_written(run, tmp_path):
   for page in pages:
     copy = tmp_path / page.relative_to(ROOT)
     assert copy.read_text() == page.read_text()
-  assert (tmp_path / 'docs' / 'accuracy_by_epoch.svg').exists()
+  assert sorted((tmp_path / 'docs').glob('*.svg')) == plots
 
 
 def test_data_are_prepared(run, tmp_path):

@@ -15,12 +15,14 @@ from official_ext.errors import UserError
 from official_ext.repeats import records, run_figures, summary
 from official_ext.runs import right_images
 from studies import (
+  accuracy_plot,
+  cost_plot,
   cost_table,
   figure_tables,
   ledger_table,
   markdown,
   pages,
-  plot,
+  plots,
   recipe_table,
   run_cells,
   run_statistics,
@@ -357,12 +359,16 @@ def test_other_tables_by_hand(tmp_path):
   assert figure_tables.exports(str(tmp_path)).splitlines()[2:] == [
     '| best | float16.tflite | 94.12% | 99.95% | 2e-03 | 6.5 |'
   ]
-  figures = {'images_per_second': 1234.5, 'step_time_over_recipe': 0.981}
-  figures |= {'training_time_over_recipe': 0.41}
-  steps = {'variants': {'quick': figures}}
+  recipe = {'images_per_second': 1234.5, 'step_time_over_recipe': 1.0}
+  recipe |= {'training_time_over_recipe': 1.0, 'rounds': [900.0, 1000.0]}
+  quick = {'images_per_second': 1500.0, 'step_time_over_recipe': 0.981}
+  quick |= {'training_time_over_recipe': 0.41, 'rounds': [1000.0, 1250.0]}
+  steps = {'variants': {'recipe': recipe, 'quick': quick}}
   (tmp_path / 'best.json').write_text(json.dumps(steps))
+  # Round by round 0.9 and 0.8: 12.7062 × 0.0707107 ÷ √2.
   assert figure_tables.step_times(str(tmp_path)).splitlines()[2:] == [
-    '| quick | 1,234 | 0.98 | 0.41 |'
+    '| recipe | 1,234 | 1.00 |  | 1.00 |',
+    '| quick | 1,500 | 0.98 | 0.85 ± 0.64 | 0.41 |',
   ]
   shares = {'convolutions': 0.583, 'all else': 0.417}
   (tmp_path / 'best.json').write_text(
@@ -474,7 +480,7 @@ def test_records_that_are_not_alike_are_refused(tmp_path):
     with pytest.raises(UserError, match='1 of the 2 records of resnet9_v100'):
       table(str(study))
   with pytest.raises(UserError, match=r'the runs of ours in .* differ in len'):
-    plot.curves(tmp_path)
+    accuracy_plot.curves(tmp_path)
 
 
 def test_a_run_counts_once(folder):
@@ -487,20 +493,56 @@ def test_a_run_counts_once(folder):
     cost_table.costs(str(folder))
 
 
-def test_a_plot_keeps_its_figures(tmp_path):
-  curves = {'ours': [[0.5, 0.9], [0.6, 0.92]], 'original': [[0.4, 0.94]]}
+@pytest.mark.parametrize(
+  ('plot', 'figures'),
+  [
+    (plots.ALL[0], {'ours': [[0.5, 0.9], [0.6, 0.92]], 'its': [[0.4, 0.94]]}),
+    (plots.ALL[1], {'dear': [-1.25, 0.31], 'cheap': [0.02, 0.31]}),
+  ],
+)
+def test_a_plot_keeps_its_figures(plot, figures, tmp_path):
   file = tmp_path / 'docs' / 'plot.svg'
-  assert plot.read(file) == {}
-  plot.draw(curves, file)
-  assert plot.read(file) == curves
+  assert plots.read(file) == {}
+  plots.write(plot, figures, file)
+  assert plots.read(file) == figures
   text = file.read_text()
-  plot.draw(curves, file)
+  plots.write(plot, figures, file)
   assert file.read_text() == text
+  plots.write(plot, {}, file)
+  assert not file.exists()
+
+
+def test_a_plot_of_costs_has_the_dearest_on_top():
+  axes = figure.Figure().subplots()
+  cost_plot.draw({'dear': [-1.25, 0.5], 'cheap': [0.25, 0.25]}, axes)
+  points, *_ = axes.containers[0]
+  assert points.get_xydata().tolist() == [[-1.25, 0], [0.25, 1]]
+  (bars,) = axes.containers[0].lines[2]
+  spans = [path.vertices.tolist() for path in bars.get_paths()]
+  assert spans == [[[-1.75, 0], [-0.75, 0]], [[0, 1], [0.5, 1]]]
+  assert [label.get_text() for label in axes.get_yticklabels()] == [
+    'dear',
+    'cheap',
+  ]
+  bottom, top = axes.get_ylim()
+  assert top < 0 < 1 < bottom
+
+
+def test_costs_are_drawn_with_the_intervals_of_their_table():
+  drawn = cost_plot.costs(ROOT / 'records')
+  table = seed_table.costs_by_seed(str(ROOT / 'records' / 'causes'))
+  rows = [line.split(' | ') for line in table.splitlines() if ' ± ' in line]
+  assert {row[0].removeprefix('| '): row[2] for row in rows} == {
+    name: f'{above:+.2f} ± {half:.2f}' for name, (above, half) in drawn.items()
+  }
+  assert len(drawn) >= 10
+  assert list(drawn.values()) == sorted(drawn.values())
+  assert cost_plot.costs(ROOT / 'records' / 'causes') == {}
 
 
 def test_a_plot_shows_means_and_ranges_in_percent():
   axes = figure.Figure().subplots()
-  plot.draw_curves({'ours': [[0.5, 0.9], [0.6, 0.92]], 'its': [[0.94]]}, axes)
+  accuracy_plot.draw({'ours': [[0.5, 0.9], [0.6, 0.92]], 'its': [[0.94]]}, axes)
   ours, its = (line.get_xydata().tolist() for line in axes.lines)
   assert ours == [[1, pytest.approx(55)], [2, pytest.approx(91)]]
   assert its == [[1, pytest.approx(94)]]
@@ -523,23 +565,21 @@ def test_a_plot_has_a_longer_training_beside_the_recipe(tmp_path):
   )
   for name in ('thirty_epochs', 'resnet9_v100', 'other'):
     example_records.write(study, name, 0, len(name) / 100)
-  curves = plot.curves(tmp_path)
+  curves = accuracy_plot.curves(tmp_path)
   assert list(curves.items()) == [
     ('ours', [[0.12]]),
     ('ours, 30 epochs', [[0.13]]),
     ('original', [[0.4, 0.5556]]),
   ]
-  plot.draw(curves, tmp_path / 'plot.svg')
-  assert plot.read(tmp_path / 'plot.svg') == curves
 
 
-def test_readme_and_plot_agree_with_the_records(monkeypatch, capsys):
+def test_readme_and_plots_agree_with_the_records(monkeypatch, capsys):
   monkeypatch.chdir(ROOT)
   monkeypatch.setattr(tables, 'FLAGS', types.SimpleNamespace(check=True))
   status = tables.main()
   told = capsys.readouterr()
   assert (status, told.err) == (0, '')
-  assert told.out == 'All tables and the plot agree with the records.\n'
+  assert told.out == 'All tables and plots agree with the records.\n'
 
 
 def test_the_same_changes_are_beyond_chance_as_when_the_pages_were_written():
@@ -605,7 +645,7 @@ def test_what_does_not_agree_is_written(folder, monkeypatch, capsys):
   table = run_tables.runs('records/24_epochs')
   assert readme_file.read_text() == f'{mark}{table}<!-- end table -->\n'
   assert page.read_text() == readme_file.read_text()
-  assert plot.read(folder / 'docs' / 'accuracy_by_epoch.svg') == {
+  assert plots.read(folder / 'docs' / 'accuracy_by_epoch.svg') == {
     'ours': [[0.5, 0.9], [0.5, 0.92]],
     'original': [[0.4177]],
   }

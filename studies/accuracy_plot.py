@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import re
 import statistics
 from collections.abc import Iterable
 from typing import Any
@@ -56,23 +55,7 @@ def _accuracies(epochs: Iterable[dict[str, Any]], key: str) -> list[float]:
   return [round(epoch[key], 4) for epoch in epochs]
 
 
-def draw(runs: Curves, path: pathlib.Path) -> None:
-  """Draws means, and of several runs their range, into an SVG file.
-
-  The figures drawn are part of the file, where `read` finds them.
-  """
-  import matplotlib
-  from matplotlib import figure
-
-  fig = figure.Figure(figsize=(8, 4), layout='constrained')
-  draw_curves(runs, fig.subplots())
-  path.parent.mkdir(exist_ok=True)
-  # The same figures give the same file.
-  with matplotlib.rc_context({'svg.hashsalt': _STUDY}):
-    fig.savefig(path, metadata={'Date': None, 'Description': json.dumps(runs)})
-
-
-def draw_curves(runs: Curves, axes: Any) -> None:
+def draw(runs: Curves, axes: Any) -> None:
   """Draws them into `matplotlib.axes.Axes`, in percent."""
   for name, accuracies in runs.items():
     by_epoch = list(zip(*accuracies, strict=True))
@@ -96,13 +79,3 @@ def draw_curves(runs: Curves, axes: Any) -> None:
   axes.set_ylim(best - 17, best + 1)
   axes.grid(alpha=0.3)
   axes.legend(loc='lower right')
-
-
-def read(path: pathlib.Path) -> Curves:
-  """Returns what is drawn in a file; nothing if it is not there."""
-  if not path.exists():
-    return {}
-  text = re.search(
-    r'<dc:description>(.*?)</dc:description>', path.read_text(), re.DOTALL
-  )
-  return json.loads(text[1].replace('&quot;', '"')) if text else {}
