@@ -13,6 +13,7 @@ from official_ext.errors import UserError
 from official_ext.modeling.optimization import (
   lookahead,
   lr_schedule,
+  moving_average,
   muon,
 )
 from official_ext.ops import newton_schulz
@@ -315,6 +316,23 @@ def test_a_scaled_loss_changes_nothing():
     weights_after(3, wrap), weights_after(3), strict=True
   ):
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_a_moving_average_is_of_the_weights_that_muon_alone_gives():
+  """Half of the average before, half of the weights and of batch norm's."""
+  model = small_model()
+  average = model.get_weights()
+  optimizer = moving_average.MovingAverage(small_muon(), average_decay=0.5)
+  optimizer.shadow_copy(model)
+  step = step_of(model, optimizer)
+  for count in range(1, 4):
+    step(tf.constant(IMAGES))
+    alone = weights_after(count)
+    average = [(a + w) / 2 for a, w in zip(average, alone, strict=True)]
+  for expected in (alone, average):
+    for ours, theirs in zip(model.get_weights(), expected, strict=True):
+      np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    optimizer.swap_weights()
 
 
 def train(strategy):
