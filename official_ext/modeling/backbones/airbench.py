@@ -24,7 +24,6 @@ from official_ext.modeling.layers.norm_activation import (
   activation_layer,
   norm_layer,
 )
-from official_ext.modeling.layers.small_map_conv import SmallMapConv2D
 from official_ext.ops import initializers
 from official_ext.schema import fields, parts
 from official_ext.schema.fields import Tie
@@ -135,14 +134,8 @@ class Airbench(levels.LevelsBackbone):
     def conv_bn(
       x: tf.Tensor, filters: int, name: str, pool: bool = False
     ) -> tf.Tensor:
-      x = SmallMapConv2D(
-        filters,
-        kernel_size=3,
-        padding='same',
-        use_bias=False,
-        kernel_initializer=initializers.get(config.kernel_initializer),
-        kernel_regularizer=kernel_regularizer,
-        name=f'{name}_conv',
+      x = levels.conv3x3(
+        filters, config.kernel_initializer, kernel_regularizer, name
       )(x)
       if pool:
         x = MaxPool2D(2, name=f'{name}_pool')(x)

@@ -10,6 +10,8 @@ from official.modeling import hyperparams
 
 from official_ext.configs.backbones import Network
 from official_ext.configs.image_classification import NormActivation
+from official_ext.modeling.layers.small_map_conv import SmallMapConv2D
+from official_ext.ops import initializers
 
 
 class LevelsBackbone(tf_keras.Model):
@@ -89,6 +91,33 @@ class LevelsBackbone(tf_keras.Model):
   def output_specs(self) -> Mapping[str, tf.TensorShape]:
     """Shape of each endpoint, by level."""
     return self._output_specs
+
+
+def conv3x3(
+  filters: int,
+  kernel_initializer: str,
+  kernel_regularizer: tf_keras.regularizers.Regularizer | None,
+  name: str,
+  layer: type[tf_keras.layers.Conv2D] = SmallMapConv2D,
+) -> tf_keras.layers.Layer:
+  """Returns the convolution that batch norm follows: as wide, without bias.
+
+  Args:
+    filters: Channels of its output.
+    kernel_initializer: A name, as in configs.
+    kernel_regularizer: Of the kernel.
+    name: Of what it is a part of.
+    layer: Its class.
+  """
+  return layer(
+    filters,
+    kernel_size=3,
+    padding='same',
+    use_bias=False,
+    kernel_initializer=initializers.get(kernel_initializer),
+    kernel_regularizer=kernel_regularizer,
+    name=f'{name}_conv',
+  )
 
 
 def builder(

@@ -26,7 +26,7 @@ from official_ext.modeling.layers.norm_activation import (
 )
 from official_ext.modeling.layers.small_map_conv import SmallMapConv2D
 from official_ext.modeling.layers.whitened_conv import WhitenedConv2D
-from official_ext.ops import activations, initializers
+from official_ext.ops import activations
 from official_ext.schema import fields, parts
 from official_ext.schema.fields import Tie
 
@@ -122,14 +122,8 @@ class ResNet9(levels.LevelsBackbone):
       pool: bool = False,
       conv: type[tf_keras.layers.Conv2D] = SmallMapConv2D,
     ) -> tf.Tensor:
-      x = conv(
-        filters,
-        kernel_size=3,
-        padding='same',
-        use_bias=False,
-        kernel_initializer=initializers.get(config.kernel_initializer),
-        kernel_regularizer=kernel_regularizer,
-        name=f'{name}_conv',
+      x = levels.conv3x3(
+        filters, config.kernel_initializer, kernel_regularizer, name, conv
       )(x)
       steps = norm_activation_layers(
         norm, config.norm_scale, config.norm_group_size, f'{name}_bn'
