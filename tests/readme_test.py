@@ -149,7 +149,9 @@ def test_repeated_runs_go_with_the_records(line, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   shutil.copytree(ROOT / 'records', 'records')
   cpuinfo = tmp_path / 'cpuinfo'
-  cpuinfo.write_text('flags: amx_bf16')  # The records are in bfloat16.
+  # A machine of the records' precision.
+  flags = 'avx2' if line.endswith('_float32') else 'amx_bf16'
+  cpuinfo.write_text(f'flags: {flags}')
   monkeypatch.setattr(devices, '_CPUINFO', cpuinfo)
   plan.check(*plan_of(line))
 
@@ -170,6 +172,7 @@ def test_every_record_of_accuracy_comes_from_a_command():
     'causes',
     '10_epochs',
     'airbench',
+    'airbench_float32',
     'small_data_250',
     'small_data_1000',
     'small_data_4000',
