@@ -139,7 +139,7 @@ def test_a_kernel_of_zeros_begins_to_train():
 
 def test_products_are_in_the_precision_of_the_run():
   """Of float16 and bfloat16 all but a few bits of the step are as they were."""
-  random = np.random.default_rng(1)
+  random = np.random.default_rng(6)
   start = random.normal(size=(3, 3, 4, 6)).astype(np.float32)
   gradient = tf.constant(random.normal(size=start.shape), tf.float32)
   found = {}
@@ -149,7 +149,7 @@ def test_products_are_in_the_precision_of_the_run():
     muon.Muon(1.0).apply_gradients([(gradient, kernel)])
     assert kernel.dtype == tf.float32
     found[policy] = kernel.numpy()
-  for policy, most in (('mixed_bfloat16', 0.05), ('mixed_float16', 0.005)):
+  for policy, most in (('mixed_bfloat16', 0.03), ('mixed_float16', 0.003)):
     error = np.abs(found[policy] - found['float32']).max()
     assert 0 < error < most
 

@@ -111,9 +111,17 @@ def test_bfloat16_differs_by_its_rounding(size):
   exact = with_gradients(
     plain, *(tf.cast(values, tf.float32) for values in (x, kernel, dy))
   )
-  for a, b in zip(ours, exact, strict=True):
+  places = [0, 1, 2]
+  if size > small_map_conv._STRIPS_UP_TO:
+    # TensorFlow's own input gradient, to the bit.
+    own = tf.nn.conv2d_transpose(dy, kernel, x.shape, 1, 'SAME')
+    np.testing.assert_array_equal(ours[1], own)
+    places.remove(1)
+  for place in places:
     np.testing.assert_allclose(
-      tf.cast(a, tf.float32), b, atol=0.02 * np.abs(b).max()
+      tf.cast(ours[place], tf.float32),
+      exact[place],
+      atol=0.01 * np.abs(exact[place]).max(),
     )
 
 

@@ -571,6 +571,8 @@ def test_a_plot_has_a_longer_training_beside_the_recipe(tmp_path):
     ('ours, 30 epochs', [[0.13]]),
     ('original', [[0.4, 0.5556]]),
   ]
+  plots.write(plots.ALL[0], curves, tmp_path / 'plot.svg')
+  assert plots.read(tmp_path / 'plot.svg') == curves
 
 
 def test_readme_and_plots_agree_with_the_records(monkeypatch, capsys):
